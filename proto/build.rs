@@ -1,0 +1,23 @@
+//! Compiles the contract: Rust types and the gRPC service, and the descriptors with their comments, from which the
+//! JSON form, its faults and its description are read. protox is a compiler in Rust, so no protoc is needed.
+
+use std::path::PathBuf;
+
+const FILES: [&str; 4] =
+    ["portico/v1/route.proto", "portico/v1/upstream.proto", "portico/v1/policy.proto", "portico/v1/discovery.proto"];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo:rerun-if-changed=portico");
+    let mut compiler = protox::Compiler::new(["."])?;
+    compiler.include_imports(true).include_source_info(true);
+    let descriptors = compiler.open_files(FILES)?.file_descriptor_set();
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    // With source info: the comments are the descriptions of the API.
+    std::fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
+    tonic_prost_build::configure()
+        // One message has one encoding, so that hashes can be compared.
+        .btree_map(".")
+        .bytes(".")
+        .compile_fds(descriptors)?;
+    Ok(())
+}

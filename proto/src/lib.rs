@@ -1,0 +1,26 @@
+//! The contract of Portico: what an operator says, checked.
+//!
+//! Floor 1 of the house: no I/O, no clock, no state. The `.proto` files are the only spelling of a route, an upstream
+//! or a policy; the JSON of the admin API, the stored payload and the message on the wire are the same message.
+//!
+//! Parse once, then never fail: [`snapshot::Snapshot::with`] is the only way from what was said to what is true. The
+//! control plane runs it to refuse a change, a node runs the same code to accept one, and what it yields cannot be
+//! wrong: expressions are compiled, references exist, and no two routes match the same.
+
+pub mod fields;
+pub mod identity;
+pub mod invalid;
+pub mod json;
+pub mod matching;
+pub mod name;
+pub mod path;
+pub mod pb;
+pub mod policy;
+pub mod quantity;
+pub mod resource;
+pub mod route;
+pub mod schema;
+pub mod shards;
+pub mod snapshot;
+pub mod template;
+pub mod upstream;

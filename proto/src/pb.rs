@@ -1,0 +1,7 @@
+//! The generated messages and the gRPC service, as the `.proto` files have them.
+#![allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code")]
+
+tonic::include_proto!("portico.v1");
+
+/// The encoded descriptors of all files, with their comments.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -1,0 +1,153 @@
+//! Policies: what must hold for traffic. One kind, one file; here stand only the closed set and how a policy is
+//! attached.
+
+mod response_headers;
+
+pub use response_headers::ResponseHeaders;
+
+use crate::{
+    fields::{check_labels, check_name, check_reference},
+    invalid::{Faults, did_you_mean},
+    name::Name,
+    pb,
+};
+use pb::policy::Kind;
+use std::{collections::BTreeSet, sync::Arc};
+
+/// The most policies attached in one place.
+pub const MAX_ATTACHED: usize = 32;
+
+/// A policy, checked.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Its own name; inline, where none was given, its kind.
+    pub name: Name,
+    /// Whether it is attached to all traffic.
+    pub global: bool,
+    /// What it demands.
+    pub kind: PolicyKind,
+}
+
+/// The closed set of kinds.
+#[derive(Clone, Debug)]
+pub enum PolicyKind {
+    /// Change the headers of the response.
+    ResponseHeaders(Arc<ResponseHeaders>),
+}
+
+/// A policy where it is attached.
+#[derive(Clone, Debug)]
+pub enum Attachment {
+    /// One that stands under `policies`.
+    Ref(Name),
+    /// One that stands here.
+    Inline(Policy),
+}
+
+/// The names of all kinds, as they are written.
+pub const KIND_NAMES: [&str; 1] = ["response_headers"];
+
+// === impl Policy ===
+
+impl Policy {
+    /// Checks a policy that stands under `policies`.
+    pub fn check(message: &pb::Policy, faults: &mut Faults) -> Option<Policy> {
+        check_labels(&message.labels, faults);
+        let name = check_name(&message.name, faults);
+        let kind = match message.kind.as_ref()? {
+            Kind::Ref(_) => {
+                faults.note_at(
+                    "ref",
+                    "a policy of its own says what it demands; `ref` stands only where a policy is attached",
+                );
+                return None;
+            }
+            kind => PolicyKind::check(kind, faults),
+        };
+        Some(Policy { name: name?, global: message.global.is_some(), kind: kind? })
+    }
+}
+
+// === impl PolicyKind ===
+
+impl PolicyKind {
+    fn check(kind: &Kind, faults: &mut Faults) -> Option<PolicyKind> {
+        match kind {
+            Kind::Ref(_) => None,
+            Kind::ResponseHeaders(message) => faults.at("response_headers", |faults| {
+                ResponseHeaders::check(message, faults).map(Arc::new).map(PolicyKind::ResponseHeaders)
+            }),
+        }
+    }
+
+    /// The kind's name, as it is written.
+    pub fn name(&self) -> &'static str {
+        match self {
+            PolicyKind::ResponseHeaders(_) => "response_headers",
+        }
+    }
+}
+
+// === impl Attachment ===
+
+impl Attachment {
+    /// Checks the list `policies` of a resource.
+    pub fn check_list(messages: &[pb::Policy], faults: &mut Faults) -> Vec<Attachment> {
+        faults.at("policies", |faults| {
+            if messages.len() > MAX_ATTACHED {
+                faults.note(format!("at most {MAX_ATTACHED} policies can be attached in one place"));
+            }
+            let mut names = BTreeSet::new();
+            let mut attachments = Vec::new();
+            for (at, message) in messages.iter().enumerate() {
+                let Some(attachment) = faults.at(at, |faults| Attachment::check(message, faults)) else { continue };
+                if let Attachment::Inline(policy) = &attachment
+                    && !names.insert(policy.name.clone())
+                {
+                    faults.note_at(at, format!("two inline policies are called {:?}; give each a name", policy.name));
+                }
+                attachments.push(attachment);
+            }
+            attachments
+        })
+    }
+
+    /// The name it refers to.
+    pub fn reference(&self) -> Option<&Name> {
+        match self {
+            Attachment::Ref(name) => Some(name),
+            Attachment::Inline(_) => None,
+        }
+    }
+
+    fn check(message: &pb::Policy, faults: &mut Faults) -> Option<Attachment> {
+        if message.global.is_some() {
+            faults.note_at("global", "a policy that is attached here cannot be global; put it under `policies`");
+        }
+        if let Kind::Ref(name) = message.kind.as_ref()? {
+            if !message.name.is_empty() {
+                faults.note_at("name", "a reference has no name of its own");
+            }
+            return check_reference("ref", name, faults).map(Attachment::Ref);
+        }
+        let kind = PolicyKind::check(message.kind.as_ref()?, faults)?;
+        // A kind's name has underscores, which a resource's has not.
+        let name = match message.name.is_empty() {
+            true => Name::parse(&kind.name().replace('_', "-")).ok(),
+            false => check_name(&message.name, faults),
+        };
+        Some(Attachment::Inline(Policy { name: name?, global: false, kind }))
+    }
+}
+
+/// Checks a route's `disable`.
+pub(crate) fn check_disable(kinds: &[String], faults: &mut Faults) -> Vec<&'static str> {
+    faults.at("disable", |faults| {
+        let find = |(at, text): (usize, &String)| {
+            let known = KIND_NAMES.into_iter().find(|name| name == text);
+            let advice = || format!("{text:?} is not a kind of policy{}", did_you_mean(text, KIND_NAMES));
+            faults.at(at, |faults| faults.take(known.ok_or_else(advice)))
+        };
+        kinds.iter().enumerate().filter_map(find).collect()
+    })
+}

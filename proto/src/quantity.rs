@@ -1,0 +1,75 @@
+//! Quantities as a person writes them: durations (`250ms`, `5s`, `1m`, `1h`) and sizes (`512B`, `64KiB`, `1MiB`).
+
+use std::time::Duration;
+
+/// The longest duration that may be configured.
+pub const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Parses a duration: a whole number and `ms`, `s`, `m` or `h`; more than nothing, at most a day.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let advice =
+        || format!("{text:?} is not a duration; write a whole number and ms, s, m or h, as in \"250ms\" or \"5s\"");
+    let (number, unit) = split(text).ok_or_else(advice)?;
+    let millis = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(advice()),
+    };
+    let duration = number.checked_mul(millis).map(Duration::from_millis).filter(|d| *d <= MAX_DURATION);
+    match duration {
+        None => Err(format!("{text:?} is longer than a day; the most is \"24h\"")),
+        Some(Duration::ZERO) => Err("a duration is more than nothing".into()),
+        Some(duration) => Ok(duration),
+    }
+}
+
+/// Parses a size in bytes: a whole number and `B`, `KiB`, `MiB` or `GiB`; at most 1 TiB.
+pub fn size(text: &str) -> Result<u64, String> {
+    let advice = || format!("{text:?} is not a size; write a whole number and B, KiB, MiB or GiB, as in \"64KiB\"");
+    let (number, unit) = split(text).ok_or_else(advice)?;
+    let bytes = match unit {
+        "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err(advice()),
+    };
+    number.checked_mul(bytes).filter(|size| *size <= 1 << 40).ok_or_else(|| format!("{text:?} is more than 1024GiB"))
+}
+
+fn split(text: &str) -> Option<(u64, &str)> {
+    let at = text.find(|c: char| !c.is_ascii_digit())?;
+    Some((text[..at].parse().ok()?, &text[at..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_what_a_person_writes() {
+        let check = |text: &str, expect: Option<u64>| {
+            assert_eq!(duration(text).ok().map(|d| d.as_millis() as u64), expect, "{text}")
+        };
+        check("250ms", Some(250));
+        check("5s", Some(5_000));
+        check("1m", Some(60_000));
+        check("24h", Some(86_400_000));
+        for bad in ["", "5", "s", "-1s", "1.5s", "5 s", "0s", "25h", "99999999999999999999s", "5S", "+5s"] {
+            check(bad, None);
+        }
+    }
+
+    #[test]
+    fn sizes_are_what_a_person_writes() {
+        let check = |text: &str, expect: Option<u64>| assert_eq!(size(text).ok(), expect, "{text}");
+        check("0B", Some(0));
+        check("64KiB", Some(65_536));
+        check("1024GiB", Some(1 << 40));
+        for bad in ["64", "64kb", "1025GiB", "-1B", "B"] {
+            check(bad, None);
+        }
+    }
+}

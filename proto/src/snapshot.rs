@@ -1,0 +1,421 @@
+//! The whole configuration at one revision, checked as a whole.
+//!
+//! [`Snapshot::with`] is the only way to a snapshot that is not empty, and what it yields cannot be wrong: every message
+//! is understood, every reference exists, no two routes match the same, every expression is compiled. Building a router
+//! from it cannot fail. Payloads stay as they came, and the hash tree over them is the identity of the whole.
+
+use crate::{
+    invalid::{Faults, Invalid, did_you_mean},
+    name::Name,
+    pb,
+    policy::{Attachment, Policy},
+    resource::{Change, Hash, Kind, MAX_PAYLOAD, Resource, ResourceKey},
+    route::Route,
+    shards::{SHARDS, Shards, shard_of, shard_of_parts},
+    upstream::Upstream,
+};
+use prost::Message;
+use sha2::{Digest, Sha256};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// The most regex routes of one host: they are tried one by one.
+pub const MAX_REGEX_ROUTES: usize = 64;
+
+/// Features of a configuration that this program knows; a resource that requires another is refused.
+pub const FEATURES: [&str; 0] = [];
+
+/// The whole configuration. Cheap to clone; two that follow each other share what did not change.
+#[derive(Clone)]
+pub struct Snapshot {
+    entries: Shards<ResourceKey, Arc<Entry>>,
+    // The hash of each shard; zeros for an empty one.
+    buckets: Vec<Hash>,
+    root: Hash,
+    len: usize,
+    // Who refers to a resource.
+    referrers: Shards<ResourceKey, BTreeSet<ResourceKey>>,
+    // Which route has a normalised match; the key is `Match::normal_forms`'.
+    matches: Shards<String, Name>,
+    // How many regex routes a host has.
+    regexes: Shards<String, usize>,
+}
+
+/// One resource: as it travels, and checked.
+#[derive(Debug)]
+pub struct Entry {
+    /// As it travels.
+    pub resource: Resource,
+    /// Its leaf in the hash tree.
+    pub leaf: Hash,
+    /// Checked.
+    pub checked: Checked,
+}
+
+/// A resource that cannot be wrong.
+#[derive(Clone, Debug)]
+pub enum Checked {
+    /// A policy.
+    Policy(Arc<Policy>),
+    /// A route.
+    Route(Arc<Route>),
+    /// An upstream.
+    Upstream(Arc<Upstream>),
+}
+
+// === impl Snapshot ===
+
+impl Snapshot {
+    /// The configuration of revision 0.
+    pub fn empty() -> Snapshot {
+        let buckets = vec![[0; 32]; SHARDS];
+        let root = root_of(&buckets);
+        let (entries, referrers) = (Shards::default(), Shards::default());
+        Snapshot { entries, buckets, root, len: 0, referrers, matches: Shards::default(), regexes: Shards::default() }
+    }
+
+    /// The configuration with the changes, in their order; or every fault that it would have.
+    pub fn with(&self, changes: impl IntoIterator<Item = Change>) -> Result<Snapshot, Vec<Invalid>> {
+        let mut next = self.clone();
+        let mut invalid = Vec::new();
+        let mut touched = BTreeSet::new();
+        for change in changes {
+            match change {
+                Change::Put(resource) => {
+                    touched.insert(resource.key.clone());
+                    match Entry::check(resource) {
+                        Ok(entry) => next.put(Arc::new(entry)),
+                        Err(faults) => invalid.extend(faults),
+                    }
+                }
+                Change::Delete(key) => {
+                    next.take(&key);
+                    touched.insert(key);
+                }
+            }
+        }
+        next.check_references(&touched, &mut invalid);
+        next.check_matches(self, &touched, &mut invalid);
+        if !invalid.is_empty() {
+            return Err(invalid);
+        }
+        next.rehash(&touched);
+        Ok(next)
+    }
+
+    /// The root of the hash tree.
+    pub fn root(&self) -> Hash {
+        self.root
+    }
+
+    /// How many resources there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// One resource.
+    pub fn get(&self, key: &ResourceKey) -> Option<&Arc<Entry>> {
+        self.entries.get(shard_of(key), key)
+    }
+
+    /// All resources, in an order that depends on nothing but their keys.
+    pub fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.entries.iter().map(|(_, entry)| entry)
+    }
+
+    /// All resources of a kind, by name.
+    pub fn of_kind(&self, kind: Kind) -> BTreeMap<&Name, &Arc<Entry>> {
+        self.entries.iter().filter(|(key, _)| key.kind == kind).map(|(key, entry)| (&key.name, entry)).collect()
+    }
+
+    /// All routes.
+    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.entries().filter_map(|entry| entry.checked.as_route())
+    }
+
+    /// All upstreams.
+    pub fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        self.entries().filter_map(|entry| entry.checked.as_upstream())
+    }
+
+    /// All policies that stand under `policies`.
+    pub fn policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
+        self.entries().filter_map(|entry| entry.checked.as_policy())
+    }
+
+    /// The policy of a name.
+    pub fn policy(&self, name: &Name) -> Option<&Arc<Policy>> {
+        self.get(&ResourceKey::new(Kind::Policy, name.clone()))?.checked.as_policy()
+    }
+
+    /// Who refers to the resource.
+    pub fn referrers(&self, key: &ResourceKey) -> impl Iterator<Item = &ResourceKey> {
+        self.referrers.get(shard_of(key), key).into_iter().flatten()
+    }
+
+    /// The keys of all resources that differ: added, changed or gone. Costs little for snapshots that follow each other.
+    pub fn differing(&self, other: &Snapshot) -> BTreeSet<ResourceKey> {
+        let mut keys = BTreeSet::new();
+        for shard in self.entries.differing(&other.entries) {
+            let (ours, theirs) = (self.entries.shard(shard), other.entries.shard(shard));
+            let differs = |key: &ResourceKey| match (ours.get(key), theirs.get(key)) {
+                (Some(a), Some(b)) => a.leaf != b.leaf,
+                (None, None) => false,
+                (Some(_), None) | (None, Some(_)) => true,
+            };
+            keys.extend(ours.keys().chain(theirs.keys()).filter(|key| differs(key)).cloned());
+        }
+        keys
+    }
+
+    fn put(&mut self, entry: Arc<Entry>) {
+        let key = entry.resource.key.clone();
+        self.take(&key);
+        for (target, _) in entry.checked.references() {
+            self.referrers.shard_mut(shard_of(&target)).entry(target).or_default().insert(key.clone());
+        }
+        self.entries.shard_mut(shard_of(&key)).insert(key, entry);
+        self.len += 1;
+    }
+
+    fn take(&mut self, key: &ResourceKey) {
+        let Some(entry) = self.entries.shard_mut(shard_of(key)).remove(key) else { return };
+        self.len -= 1;
+        for (target, _) in entry.checked.references() {
+            let shard = self.referrers.shard_mut(shard_of(&target));
+            if let Some(referrers) = shard.get_mut(&target) {
+                referrers.remove(key);
+                if referrers.is_empty() {
+                    shard.remove(&target);
+                }
+            }
+        }
+    }
+
+    // What was touched may refer to what is not there, or be referred to and not be there.
+    fn check_references(&self, touched: &BTreeSet<ResourceKey>, invalid: &mut Vec<Invalid>) {
+        let mut suspects: BTreeSet<&ResourceKey> = touched.iter().collect();
+        for key in touched.iter().filter(|key| self.get(key).is_none()) {
+            suspects.extend(self.referrers(key));
+        }
+        // A resource that is refused for its own faults is not missing.
+        let refused: BTreeSet<ResourceKey> = invalid.iter().filter_map(|fault| fault.resource.clone()).collect();
+        for key in suspects {
+            let Some(entry) = self.get(key) else { continue };
+            for (target, pointer) in entry.checked.references() {
+                if self.get(&target).is_some() || refused.contains(&target) {
+                    continue;
+                }
+                let names = self.of_kind(target.kind);
+                let hint = did_you_mean(target.name.as_str(), names.keys().map(|name| name.as_str()));
+                let detail = format!("no {} is named {:?}{hint}", target.kind, target.name.as_str());
+                invalid.push(Invalid { resource: Some(key.clone()), pointer, detail });
+            }
+        }
+    }
+
+    // Keeps the index of matches, and notes two routes that match the same and hosts with too many expressions.
+    fn check_matches(&mut self, before: &Snapshot, touched: &BTreeSet<ResourceKey>, invalid: &mut Vec<Invalid>) {
+        let route =
+            |snapshot: &Snapshot, key: &ResourceKey| snapshot.get(key).and_then(|e| e.checked.as_route().cloned());
+        for key in touched {
+            let Some(old) = route(before, key) else { continue };
+            for form in old.matches.normal_forms(old.priority) {
+                let shard = shard_of_parts(b"match", form.as_bytes());
+                self.matches.shard_mut(shard).remove(&form);
+            }
+            self.count_regexes(&old, false);
+        }
+        for key in touched {
+            let Some(new) = route(self, key) else { continue };
+            for form in new.matches.normal_forms(new.priority) {
+                let shard = shard_of_parts(b"match", form.as_bytes());
+                let Some(other) = self.matches.shard_mut(shard).insert(form, new.name.clone()) else { continue };
+                if other == new.name {
+                    continue;
+                }
+                let detail = format!(
+                    "matches the same requests as route {:?}; change one of the matches, or give one a higher `priority`",
+                    other.as_str()
+                );
+                invalid.push(Invalid { resource: Some(key.clone()), pointer: "/match".into(), detail });
+                break;
+            }
+            if let Some(host) = self.count_regexes(&new, true) {
+                let detail =
+                    format!("host {host} has more than {MAX_REGEX_ROUTES} regex routes; use templates or prefixes");
+                invalid.push(Invalid { resource: Some(key.clone()), pointer: "/match/path/regex".into(), detail });
+            }
+        }
+    }
+
+    // Returns a host that has too many.
+    fn count_regexes(&mut self, route: &Route, add: bool) -> Option<String> {
+        if !matches!(route.matches.path, crate::matching::PathPattern::Regex(_)) {
+            return None;
+        }
+        let mut full = None;
+        for host in &route.matches.hosts {
+            let host = host.to_string();
+            let shard = self.regexes.shard_mut(shard_of_parts(b"regex", host.as_bytes()));
+            let count = shard.entry(host.clone()).or_default();
+            if add {
+                *count += 1;
+                if *count > MAX_REGEX_ROUTES {
+                    full = Some(host);
+                }
+            } else if *count <= 1 {
+                shard.remove(&host);
+            } else {
+                *count -= 1;
+            }
+        }
+        full
+    }
+
+    fn rehash(&mut self, touched: &BTreeSet<ResourceKey>) {
+        let shards: BTreeSet<usize> = touched.iter().map(shard_of).collect();
+        for shard in shards {
+            let entries = self.entries.shard(shard);
+            self.buckets[shard] = match entries.is_empty() {
+                true => [0; 32],
+                false => {
+                    let mut hasher = Sha256::new();
+                    entries.values().for_each(|entry| hasher.update(entry.leaf));
+                    hasher.finalize().into()
+                }
+            };
+        }
+        self.root = root_of(&self.buckets);
+    }
+}
+
+impl std::fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.entries().map(|entry| &entry.resource.key)).finish()
+    }
+}
+
+// === impl Entry ===
+
+impl Entry {
+    fn check(resource: Resource) -> Result<Entry, Vec<Invalid>> {
+        let mut faults = Faults::default();
+        if resource.payload.len() > MAX_PAYLOAD {
+            faults.note("a resource is at most 256KiB");
+        }
+        if let Some(feature) = resource.requires.iter().find(|feature| !FEATURES.contains(&feature.as_str())) {
+            faults.note(format!("requires {feature:?}, which this version does not know; upgrade it"));
+        }
+        let checked = if faults.count() == 0 { Checked::check(&resource, &mut faults) } else { None };
+        let checked = match checked {
+            Some(checked) if faults.count() == 0 => checked,
+            Some(_) | None => {
+                if faults.count() == 0 {
+                    faults.note("a choice is not made");
+                }
+                let place = |fault: Invalid| Invalid { resource: Some(resource.key.clone()), ..fault };
+                return Err(faults.into_found().into_iter().map(place).collect());
+            }
+        };
+        Ok(Entry { leaf: resource.leaf(), resource, checked })
+    }
+}
+
+// === impl Checked ===
+
+impl Checked {
+    fn check(resource: &Resource, faults: &mut Faults) -> Option<Checked> {
+        let checked = match resource.key.kind {
+            Kind::Policy => {
+                let message = decode::<pb::Policy>(resource, faults)?;
+                Policy::check(&message, faults).map(Arc::new).map(Checked::Policy)
+            }
+            Kind::Route => {
+                let message = decode::<pb::Route>(resource, faults)?;
+                Route::check(&message, faults).map(Arc::new).map(Checked::Route)
+            }
+            Kind::Upstream => {
+                let message = decode::<pb::Upstream>(resource, faults)?;
+                Upstream::check(&message, faults).map(Arc::new).map(Checked::Upstream)
+            }
+        }?;
+        if checked.name() != &resource.key.name {
+            faults.note_at("name", format!("the resource is named {:?}", resource.key.name.as_str()));
+        }
+        Some(checked)
+    }
+
+    /// The resource's name.
+    pub fn name(&self) -> &Name {
+        match self {
+            Checked::Policy(policy) => &policy.name,
+            Checked::Route(route) => &route.name,
+            Checked::Upstream(upstream) => &upstream.name,
+        }
+    }
+
+    /// What it refers to, each with the pointer of the reference.
+    pub fn references(&self) -> Vec<(ResourceKey, String)> {
+        let attached = |policies: &[Attachment]| -> Vec<(ResourceKey, String)> {
+            let reference = |(at, attachment): (usize, &Attachment)| {
+                let name = attachment.reference()?.clone();
+                Some((ResourceKey::new(Kind::Policy, name), format!("/policies/{at}/ref")))
+            };
+            policies.iter().enumerate().filter_map(reference).collect()
+        };
+        match self {
+            Checked::Policy(_) => Vec::new(),
+            Checked::Upstream(upstream) => attached(&upstream.policies),
+            Checked::Route(route) => {
+                let upstream = |(name, pointer): (&Name, &str)| {
+                    (ResourceKey::new(Kind::Upstream, name.clone()), pointer.to_string())
+                };
+                route.upstreams().map(upstream).chain(attached(&route.policies)).collect()
+            }
+        }
+    }
+
+    /// The route, if it is one.
+    pub fn as_route(&self) -> Option<&Arc<Route>> {
+        match self {
+            Checked::Route(route) => Some(route),
+            Checked::Policy(_) | Checked::Upstream(_) => None,
+        }
+    }
+
+    /// The upstream, if it is one.
+    pub fn as_upstream(&self) -> Option<&Arc<Upstream>> {
+        match self {
+            Checked::Upstream(upstream) => Some(upstream),
+            Checked::Policy(_) | Checked::Route(_) => None,
+        }
+    }
+
+    /// The policy, if it is one.
+    pub fn as_policy(&self) -> Option<&Arc<Policy>> {
+        match self {
+            Checked::Policy(policy) => Some(policy),
+            Checked::Route(_) | Checked::Upstream(_) => None,
+        }
+    }
+}
+
+fn decode<M: Message + Default>(resource: &Resource, faults: &mut Faults) -> Option<M> {
+    let decoded = M::decode(resource.payload.clone())
+        .map_err(|error| format!("the payload is not a {}: {error}", resource.key.kind));
+    faults.take(decoded)
+}
+
+fn root_of(buckets: &[Hash]) -> Hash {
+    let mut hasher = Sha256::new();
+    buckets.iter().for_each(|bucket| hasher.update(bucket));
+    hasher.finalize().into()
+}

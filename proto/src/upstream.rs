@@ -1,0 +1,234 @@
+//! Upstreams, checked.
+
+use crate::{
+    fields::{check_labels, check_name},
+    invalid::Faults,
+    name::Name,
+    pb,
+    policy::Attachment,
+    quantity,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::IpAddr,
+    time::Duration,
+};
+
+/// The most endpoints of one upstream.
+pub const MAX_ENDPOINTS: usize = 1000;
+
+/// The servers behind a name, and how they are called.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Its name.
+    pub name: Name,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// At least one.
+    pub endpoints: Vec<Endpoint>,
+    /// How one is chosen.
+    pub balance: Balance,
+    /// Deadlines of a call.
+    pub timeouts: Timeouts<Duration>,
+    /// How many tries may follow the first.
+    pub retry_attempts: u32,
+    /// The most connections between one node and one endpoint.
+    pub max_connections: u32,
+    /// How long a connection may stay unused.
+    pub idle_connection: Duration,
+    /// Policies of every call.
+    pub policies: Vec<Attachment>,
+}
+
+/// One server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Where it is.
+    pub address: Address,
+    /// Its share, 0 to 1000.
+    pub weight: u32,
+}
+
+/// `host:port` as it was written: the identity of an endpoint. A name is resolved by each node.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Address {
+    /// A name in lower case, or an IP address without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+/// How an endpoint is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Balance {
+    /// In turn.
+    RoundRobin,
+    /// The less busy of two.
+    LeastRequest,
+    /// At random.
+    Random,
+}
+
+/// Deadlines of a call: `Duration` where they are whole, `Option<Duration>` where they override.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts<T> {
+    /// Until the connection stands.
+    pub connect: T,
+    /// From the request's end until the response's headers are there.
+    pub response: T,
+    /// The longest silence within a body.
+    pub idle: T,
+}
+
+/// Deadlines where none were given.
+pub const DEFAULT_TIMEOUTS: Timeouts<Duration> =
+    Timeouts { connect: Duration::from_secs(1), response: Duration::from_secs(15), idle: Duration::from_secs(60) };
+
+// === impl Upstream ===
+
+impl Upstream {
+    /// Checks what was said; the faults are noted.
+    pub fn check(message: &pb::Upstream, faults: &mut Faults) -> Option<Upstream> {
+        use pb::balance::Kind;
+        let name = check_name(&message.name, faults);
+        check_labels(&message.labels, faults);
+        let endpoints = check_endpoints(&message.endpoints, faults);
+        let balance = match message.balance.as_ref().and_then(|balance| balance.kind.as_ref()) {
+            None | Some(Kind::RoundRobin(_)) => Balance::RoundRobin,
+            Some(Kind::LeastRequest(_)) => Balance::LeastRequest,
+            Some(Kind::Random(_)) => Balance::Random,
+        };
+        let timeouts = Timeouts::check(message.timeouts.as_ref(), faults).over(DEFAULT_TIMEOUTS);
+        let retry_attempts = message.retry.as_ref().and_then(|retry| retry.attempts).unwrap_or(1);
+        if retry_attempts > 5 {
+            faults.at("retry", |faults| faults.note_at("attempts", "at most 5 tries may follow the first"));
+        }
+        let (max_connections, idle_connection) = faults.at("connections", |faults| {
+            let connections = message.connections.clone().unwrap_or_default();
+            let max = connections.max.unwrap_or(1024);
+            if max == 0 || max > 65_535 {
+                faults.note_at("max", "1 to 65535 connections can stand");
+            }
+            (max, duration("idle", &connections.idle, faults).unwrap_or(Duration::from_secs(60)))
+        });
+        let policies = Attachment::check_list(&message.policies, faults);
+        let labels = message.labels.clone();
+        Some(Upstream {
+            name: name?,
+            labels,
+            endpoints,
+            balance,
+            timeouts,
+            retry_attempts,
+            max_connections,
+            idle_connection,
+            policies,
+        })
+    }
+}
+
+// === impl Address ===
+
+impl Address {
+    /// Parses `host:port`.
+    pub fn parse(text: &str) -> Result<Address, String> {
+        let advice = || format!("{text:?} is not host:port, as in \"orders:8080\" or \"[::1]:8080\"");
+        let (host, port) = text.rsplit_once(':').ok_or_else(advice)?;
+        let digits = !port.is_empty() && port.bytes().all(|c| c.is_ascii_digit());
+        let port = port.parse::<u16>().ok().filter(|port| digits && *port > 0).ok_or_else(advice)?;
+        crate::matching::host_name(host).map_err(|_| advice())?;
+        let host = host.trim_matches(['[', ']']).to_ascii_lowercase();
+        Ok(Address { host, port })
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.parse::<IpAddr>() {
+            Ok(IpAddr::V6(host)) => write!(f, "[{host}]:{}", self.port),
+            Ok(IpAddr::V4(_)) | Err(_) => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+// === impl Timeouts ===
+
+impl Timeouts<Option<Duration>> {
+    /// Checks the field `timeouts`.
+    pub(crate) fn check(message: Option<&pb::Timeouts>, faults: &mut Faults) -> Self {
+        let default = pb::Timeouts::default();
+        let message = message.unwrap_or(&default);
+        faults.at("timeouts", |faults| Timeouts {
+            connect: duration("connect", &message.connect, faults),
+            response: duration("response", &message.response, faults),
+            idle: duration("idle", &message.idle, faults),
+        })
+    }
+
+    /// These where they are given, else the others.
+    pub fn over(self, others: Timeouts<Duration>) -> Timeouts<Duration> {
+        Timeouts {
+            connect: self.connect.unwrap_or(others.connect),
+            response: self.response.unwrap_or(others.response),
+            idle: self.idle.unwrap_or(others.idle),
+        }
+    }
+}
+
+fn duration(field: &str, text: &str, faults: &mut Faults) -> Option<Duration> {
+    match text {
+        "" => None,
+        text => faults.at(field, |faults| faults.take(quantity::duration(text))),
+    }
+}
+
+fn check_endpoints(messages: &[pb::Endpoint], faults: &mut Faults) -> Vec<Endpoint> {
+    faults.at("endpoints", |faults| {
+        match messages.len() {
+            0 => faults.note("an upstream needs at least one endpoint: [{address: \"host:port\"}]"),
+            n if n > MAX_ENDPOINTS => faults.note(format!("an upstream has at most {MAX_ENDPOINTS} endpoints")),
+            _ => {}
+        }
+        let mut seen = BTreeSet::new();
+        let mut endpoints = Vec::new();
+        for (at, message) in messages.iter().enumerate() {
+            faults.at(at, |faults| {
+                let weight = message.weight.unwrap_or(1);
+                if weight > 1000 {
+                    faults.note_at("weight", "a weight is 0 to 1000");
+                }
+                let address = faults.at("address", |faults| faults.take(Address::parse(&message.address)));
+                let Some(address) = address else { return };
+                if !seen.insert(address.clone()) {
+                    faults.note_at("address", format!("{address} stands twice; use `weight` for a larger share"));
+                }
+                endpoints.push(Endpoint { address, weight });
+            });
+        }
+        if !endpoints.is_empty() && endpoints.iter().all(|endpoint| endpoint.weight == 0) {
+            faults.note("no endpoint has a weight above 0, so none would take traffic");
+        }
+        endpoints
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_name_their_port() {
+        let check = |text: &str, expect: Option<&str>| {
+            assert_eq!(Address::parse(text).ok().map(|a| a.to_string()).as_deref(), expect, "{text}");
+        };
+        check("orders:8080", Some("orders:8080"));
+        check("Orders.Example:1", Some("orders.example:1"));
+        check("[::1]:80", Some("[::1]:80"));
+        check("10.0.0.1:80", Some("10.0.0.1:80"));
+        for bad in ["orders", "orders:", "orders:0", "orders:65536", ":80", "::1:80", "http://a:80", "a b:80", "a:+80"]
+        {
+            check(bad, None);
+        }
+    }
+}
