@@ -419,3 +419,6 @@ fn root_of(buckets: &[Hash]) -> Hash {
     buckets.iter().for_each(|bucket| hasher.update(bucket));
     hasher.finalize().into()
 }
+
+#[cfg(test)]
+mod tests;

@@ -116,21 +116,17 @@ pub(crate) fn regex(pattern: &str) -> Result<Regex, String> {
         return Err(format!("an expression has at most {MAX_REGEX} bytes"));
     }
     // Alone first: a closing parenthesis too many must not escape from the group.
-    let compile = |pattern: &str| {
-        Regex::builder()
-            .configure(Regex::config().nfa_size_limit(Some(MAX_REGEX_SIZE)).onepass_size_limit(Some(MAX_REGEX_SIZE)))
-            .syntax(syntax::Config::new().utf8(false).nest_limit(50))
-            .build(pattern)
-    };
-    let fault = |error: regex_automata::meta::BuildError| match error.size_limit() {
+    compile(pattern)?;
+    compile(&format!("^(?:{pattern})$"))
+}
+
+fn compile(pattern: &str) -> Result<Regex, String> {
+    let config = Regex::config().nfa_size_limit(Some(MAX_REGEX_SIZE)).onepass_size_limit(Some(MAX_REGEX_SIZE));
+    let syntax = syntax::Config::new().utf8(false).nest_limit(50);
+    Regex::builder().configure(config).syntax(syntax).build(pattern).map_err(|error| match error.size_limit() {
         Some(_) => "the expression is too large when compiled; take fewer or smaller repetitions".to_string(),
-        None => match error.syntax_error() {
-            Some(error) => error.to_string(),
-            None => error.to_string(),
-        },
-    };
-    compile(pattern).map_err(fault)?;
-    compile(&format!("^(?:{pattern})$")).map_err(fault)
+        None => error.syntax_error().map_or_else(|| error.to_string(), ToString::to_string),
+    })
 }
 
 pub(super) fn check_headers(messages: &[pb::HeaderMatch], faults: &mut Faults) -> Vec<HeaderCondition> {
