@@ -1,1 +1,23 @@
-//! x
+//! The data plane of Portico: does what the configuration says.
+//!
+//! The life of a request is [`proxy`], the second half of the life of a change is [`snapshot`]; they meet in one pointer,
+//! [`router`]. One worker a core answers requests without a lock, a shared counter or a wake across threads; everything
+//! that may take its time (the control stream, building routers, the status port) happens on other threads.
+//!
+//! Floors, top to bottom; no import runs back up: app → status, snapshot → worker → listener → proxy → router →
+//! filter, pool → context, drain, error, telemetry, settings.
+
+pub mod app;
+mod context;
+mod drain;
+mod error;
+mod filter;
+mod listener;
+mod pool;
+mod proxy;
+mod router;
+pub mod settings;
+mod snapshot;
+mod status;
+mod telemetry;
+mod worker;

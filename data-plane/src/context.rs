@@ -1,0 +1,1 @@
+//! (the request's; to come)
