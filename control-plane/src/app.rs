@@ -1,0 +1,1 @@
+//! Puts the control plane together.
