@@ -1,7 +1,10 @@
 //! The router: which route a request takes. One pointer, replaced whole.
 
+mod live;
+
+pub(crate) use live::{LiveRouter, RouterCache};
+
 use crate::{filter::Filters, pool::Pool};
-use arc_swap::{ArcSwap, Cache};
 use http::HeaderValue;
 use proto::{
     identity::Identity,
@@ -55,13 +58,6 @@ pub(crate) struct Forward {
     pub(crate) filters: Filters,
 }
 
-/// The one pointer. Cheap to clone.
-#[derive(Clone)]
-pub(crate) struct LiveRouter(Arc<ArcSwap<Router>>);
-
-/// A worker's view of the one pointer.
-pub(crate) struct RouterCache(Cache<Arc<ArcSwap<Router>>, Arc<Router>>);
-
 // === impl Router ===
 
 impl Router {
@@ -83,33 +79,5 @@ impl Router {
 
     pub(crate) fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
         self.pools.iter()
-    }
-}
-
-// === impl LiveRouter ===
-
-impl LiveRouter {
-    pub(crate) fn new(router: Router) -> LiveRouter {
-        LiveRouter(Arc::new(ArcSwap::from_pointee(router)))
-    }
-
-    pub(crate) fn store(&self, router: Arc<Router>) -> Arc<Router> {
-        self.0.swap(router)
-    }
-
-    pub(crate) fn load_full(&self) -> Arc<Router> {
-        self.0.load_full()
-    }
-
-    pub(crate) fn cache(&self) -> RouterCache {
-        RouterCache(Cache::new(self.0.clone()))
-    }
-}
-
-// === impl RouterCache ===
-
-impl RouterCache {
-    pub(crate) fn load(&mut self) -> &Arc<Router> {
-        self.0.load()
     }
 }

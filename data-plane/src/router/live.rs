@@ -1,0 +1,77 @@
+//! The one pointer, and how a worker holds what it points to.
+//!
+//! A worker counts its requests' hold on a router in an [`Rc`], so that no request touches a counter that workers share.
+//! A router that gave way is kept by whoever stored its successor until nobody else holds it, and so it is never
+//! dropped on a worker: dropping a hundred thousand routes takes milliseconds.
+
+use super::Router;
+use arc_swap::{ArcSwap, Cache};
+use std::{rc::Rc, sync::Arc};
+
+/// The one pointer. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct LiveRouter(Arc<ArcSwap<Router>>);
+
+/// A worker's view of the one pointer.
+pub(crate) struct RouterCache {
+    cache: Cache<Arc<ArcSwap<Router>>, Arc<Router>>,
+    held: Rc<Arc<Router>>,
+}
+
+/// Routers that gave way, until nobody else holds them.
+#[derive(Default)]
+pub(crate) struct Retired(Vec<Arc<Router>>);
+
+// === impl LiveRouter ===
+
+impl LiveRouter {
+    /// A pointer to that router.
+    pub(crate) fn new(router: Router) -> LiveRouter {
+        LiveRouter(Arc::new(ArcSwap::from_pointee(router)))
+    }
+
+    /// Puts a router in the place of another, which comes back and belongs to [`Retired`].
+    pub(crate) fn store(&self, router: Arc<Router>) -> Arc<Router> {
+        self.0.swap(router)
+    }
+
+    /// The router now, for who is not a worker.
+    pub(crate) fn load_full(&self) -> Arc<Router> {
+        self.0.load_full()
+    }
+
+    /// A view for one worker.
+    pub(crate) fn cache(&self) -> RouterCache {
+        let cache = Cache::new(self.0.clone());
+        RouterCache { cache, held: Rc::new(self.load_full()) }
+    }
+}
+
+// === impl RouterCache ===
+
+impl RouterCache {
+    /// The router now. A request clones this once, and keeps it to its end.
+    pub(crate) fn load(&mut self) -> &Rc<Arc<Router>> {
+        let current = self.cache.load();
+        if !Arc::ptr_eq(current, &self.held) {
+            self.held = Rc::new(current.clone());
+        }
+        &self.held
+    }
+}
+
+// === impl Retired ===
+
+impl Retired {
+    /// Keeps a router that gave way.
+    pub(crate) fn keep(&mut self, router: Arc<Router>) {
+        self.0.push(router);
+    }
+
+    /// Drops those that nobody else holds; how many are left.
+    pub(crate) fn sweep(&mut self) -> usize {
+        // Nobody can take a new hold of a router that the pointer does not point to.
+        self.0.retain(|router| Arc::strong_count(router) > 1);
+        self.0.len()
+    }
+}
