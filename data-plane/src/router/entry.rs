@@ -1,0 +1,146 @@
+//! Routes alive in a node: what a route refers to is resolved once, when the router is built.
+
+use super::Pools;
+use crate::{filter::Filters, pool::Pool};
+use http::{HeaderValue, StatusCode};
+use proto::{
+    matching::{Head, PathPattern, Predicates},
+    name::Name,
+    policy::{Attachment, Policy},
+    route::{self, BodyLimit, Redirect, Respond, Rewrite, Route},
+    snapshot::Snapshot,
+    upstream::Timeouts,
+};
+use std::{sync::Arc, time::Duration};
+
+/// A route, alive.
+pub(crate) struct RouteEntry {
+    /// Its name.
+    pub(crate) name: Name,
+    /// The `http.route` of telemetry.
+    pub(crate) label: String,
+    /// What happens to its requests.
+    pub(crate) action: Action,
+    /// Of all traffic and of the route.
+    pub(crate) filters: Filters,
+    /// The largest request body; `None`: the node's setting.
+    pub(crate) request_body: Option<BodyLimit>,
+    /// The names that the path captures, in their order.
+    pub(crate) variables: Vec<String>,
+    /// What was said.
+    pub(super) route: Arc<Route>,
+    // Most routes look at nothing but host and path.
+    conditional: bool,
+}
+
+/// What happens to a request.
+pub(crate) enum Action {
+    /// Send it to an upstream.
+    Forward(Forward),
+    /// Answer with another address.
+    Redirect(Redirect),
+    /// Answer here.
+    Respond(Respond),
+}
+
+/// Send it to an upstream.
+pub(crate) struct Forward {
+    /// The upstream.
+    pub(crate) pool: Arc<Pool>,
+    /// How the path changes.
+    pub(crate) rewrite: Option<Rewrite>,
+    /// The Host that the upstream sees in place of the client's.
+    pub(crate) host: Option<HeaderValue>,
+    /// The route's over the upstream's.
+    pub(crate) timeouts: Timeouts<Duration>,
+    /// The upstream's.
+    pub(crate) filters: Filters,
+}
+
+/// What routes refer to.
+pub(super) struct Resolver<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) pools: &'a Pools,
+    /// The policies of all traffic.
+    pub(super) globals: Vec<Arc<Policy>>,
+}
+
+// === impl RouteEntry ===
+
+impl RouteEntry {
+    /// Whether all conditions besides host and path hold.
+    pub(super) fn holds(&self, head: &Head<'_>) -> bool {
+        !self.conditional || self.route.matches.predicates.hold(head)
+    }
+}
+
+// === impl Resolver ===
+
+impl Resolver<'_> {
+    /// The route, alive.
+    pub(super) fn entry(&self, route: &Arc<Route>) -> Arc<RouteEntry> {
+        let globals = self.globals.iter().map(|policy| &**policy).filter(|policy| holds(route, policy));
+        let variables = match &route.matches.path {
+            PathPattern::Template(template) => template.variables.clone(),
+            PathPattern::Any | PathPattern::Exact(_) | PathPattern::Prefix(_) | PathPattern::Regex(_) => Vec::new(),
+        };
+        Arc::new(RouteEntry {
+            name: route.name.clone(),
+            label: route.matches.path.label(),
+            action: self.action(route),
+            filters: Filters::build(globals.chain(self.attached(&route.policies))),
+            request_body: route.request_body,
+            variables,
+            conditional: is_conditional(&route.matches.predicates),
+            route: route.clone(),
+        })
+    }
+
+    fn action(&self, route: &Route) -> Action {
+        match &route.action {
+            route::Action::Forward(forward) => self.forward(route, forward),
+            route::Action::Redirect(redirect) => Action::Redirect(redirect.clone()),
+            route::Action::Respond(respond) => Action::Respond(respond.clone()),
+        }
+    }
+
+    fn forward(&self, route: &Route, forward: &route::Forward) -> Action {
+        let Some(pool) = self.pools.get(&forward.upstream) else {
+            // A checked snapshot has every upstream that is referred to.
+            tracing::error!(route.name = %route.name, upstream.name = %forward.upstream, "a route's upstream is missing; it answers 500");
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            return Action::Respond(Respond { status, headers: Vec::new(), body: Default::default() });
+        };
+        let spec = pool.spec();
+        Action::Forward(Forward {
+            pool: pool.clone(),
+            rewrite: forward.rewrite.clone(),
+            host: forward.host.clone(),
+            timeouts: forward.timeouts.over(spec.timeouts),
+            filters: Filters::build(self.attached(&spec.policies).filter(|policy| holds(route, policy))),
+        })
+    }
+
+    // A checked snapshot has every policy that is referred to.
+    fn attached<'p>(&'p self, attachments: &'p [Attachment]) -> impl Iterator<Item = &'p Policy> {
+        attachments.iter().filter_map(|attachment| match attachment {
+            Attachment::Ref(name) => self.snapshot.policy(name).map(|policy| &**policy),
+            Attachment::Inline(policy) => Some(policy),
+        })
+    }
+}
+
+/// Whether a policy that is attached more widely holds for the route too.
+fn holds(route: &Route, policy: &Policy) -> bool {
+    !route.disable.contains(&policy.kind.name())
+}
+
+fn is_conditional(predicates: &Predicates) -> bool {
+    let Predicates { methods, headers, query, listeners, schemes, client_addresses } = predicates;
+    !(methods.is_empty()
+        && headers.is_empty()
+        && query.is_empty()
+        && listeners.is_empty()
+        && schemes.is_empty()
+        && client_addresses.is_empty())
+}
