@@ -12,7 +12,10 @@ use crate::{
     pb,
 };
 use pb::policy::Kind;
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// The most policies attached in one place.
 pub const MAX_ATTACHED: usize = 32;
@@ -22,6 +25,8 @@ pub const MAX_ATTACHED: usize = 32;
 pub struct Policy {
     /// Its own name; inline, where none was given, its kind.
     pub name: Name,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
     /// Whether it is attached to all traffic.
     pub global: bool,
     /// What it demands.
@@ -64,7 +69,8 @@ impl Policy {
             }
             kind => PolicyKind::check(kind, faults),
         };
-        Some(Policy { name: name?, global: message.global.is_some(), kind: kind? })
+        let (labels, global) = (message.labels.clone(), message.global.is_some());
+        Some(Policy { name: name?, labels, global, kind: kind? })
     }
 }
 
@@ -136,7 +142,7 @@ impl Attachment {
             true => Name::parse(&kind.name().replace('_', "-")).ok(),
             false => check_name(&message.name, faults),
         };
-        Some(Attachment::Inline(Policy { name: name?, global: false, kind }))
+        Some(Attachment::Inline(Policy { name: name?, labels: message.labels.clone(), global: false, kind }))
     }
 }
 

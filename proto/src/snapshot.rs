@@ -362,6 +362,15 @@ impl Checked {
         }
     }
 
+    /// The resource's labels.
+    pub fn labels(&self) -> &BTreeMap<String, String> {
+        match self {
+            Checked::Policy(policy) => &policy.labels,
+            Checked::Route(route) => &route.labels,
+            Checked::Upstream(upstream) => &upstream.labels,
+        }
+    }
+
     /// What it refers to, each with the pointer of the reference.
     pub fn references(&self) -> Vec<(ResourceKey, String)> {
         let attached = |policies: &[Attachment]| -> Vec<(ResourceKey, String)> {

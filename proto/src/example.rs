@@ -1,0 +1,45 @@
+//! An example of each kind of resource, for descriptions of the API. Together they are a valid configuration.
+
+use crate::resource::Kind;
+use serde_json::{Value, json};
+
+/// An example of a kind, in the form that [`crate::json::read`] takes.
+pub fn example(kind: Kind) -> Value {
+    match kind {
+        Kind::Policy => json!({
+            "name": "hide-server",
+            "labels": {"team": "edge"},
+            "response_headers": {"remove": ["server"]},
+        }),
+        Kind::Route => json!({
+            "name": "orders",
+            "labels": {"team": "pay"},
+            "match": {"hosts": ["api.example.com"], "path": {"prefix": "/orders"}, "methods": ["GET", "POST"]},
+            "forward": {"upstream": "orders", "rewrite": {"prefix": "/"}},
+            "policies": [{"ref": "hide-server"}],
+        }),
+        Kind::Upstream => json!({
+            "name": "orders",
+            "labels": {"team": "pay"},
+            "endpoints": [{"address": "orders-1:8080"}, {"address": "orders-2:8080", "weight": 2}],
+            "balance": {"least_request": {}},
+            "timeouts": {"connect": "1s", "response": "15s"},
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        json,
+        resource::{Change, KINDS},
+        snapshot::Snapshot,
+    };
+
+    #[test]
+    fn the_examples_are_a_configuration() {
+        let resources = KINDS.map(|kind| Change::Put(json::read(kind, &example(kind)).expect("it is of its kind")));
+        assert!(Snapshot::empty().with(resources).is_ok());
+    }
+}
