@@ -1,30 +1,97 @@
 //! Every route of the admin API.
+//!
+//! A handler takes a [`call::Call`] and yields an answer or a [`problem::Problem`]; [`edge`] is around all of them.
+//! What the API says of itself ([`openapi`]) is held to this table by a test.
 
-use crate::{
-    commit::Committer, nodes::Nodes, publisher::Publisher, settings::Token, store::Store, telemetry::Telemetry,
+mod apply;
+mod body;
+mod bundle;
+mod call;
+mod conditions;
+mod difference;
+mod docs;
+mod edge;
+mod form;
+mod nodes;
+mod openapi;
+mod page;
+mod problem;
+mod query;
+mod resources;
+mod revisions;
+mod selector;
+pub mod state;
+mod status;
+mod strict;
+mod wait;
+mod write;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::Path,
+    middleware::{from_fn, from_fn_with_state},
+    routing::{MethodRouter, get, post},
 };
-use std::sync::Arc;
-
-/// What the API works on; cheap to clone.
-#[derive(Clone)]
-pub struct ApiState {
-    /// Makes revisions.
-    pub committer: Arc<Committer>,
-    /// Holds the head.
-    pub publisher: Arc<Publisher>,
-    /// Who runs what.
-    pub nodes: Arc<Nodes>,
-    /// The history.
-    pub store: Store,
-    /// The counters, served at `/metrics` without a token.
-    pub telemetry: Arc<Telemetry>,
-    /// Who may do anything here.
-    pub admin_token: Token,
-    /// The largest body of a request, in bytes.
-    pub max_body: usize,
-}
+use call::Call;
+use proto::resource::{KINDS, Kind};
+use state::ApiState;
 
 /// The router of the admin port.
-pub fn router(state: ApiState) -> axum::Router {
-    axum::Router::new().with_state(state)
+pub fn router(state: ApiState) -> Router {
+    let into_router = |table: Vec<(String, MethodRouter<ApiState>)>| {
+        table.into_iter().fold(Router::new(), |router, (path, methods)| router.route(&path, methods))
+    };
+    into_router(guarded())
+        .route_layer(from_fn_with_state(state.clone(), edge::guard))
+        .merge(into_router(open()))
+        .fallback(edge::unknown_path)
+        .layer(from_fn(edge::surround))
+        .with_state(state)
+}
+
+/// What needs the token: everything that tells or changes anything.
+fn guarded() -> Vec<(String, MethodRouter<ApiState>)> {
+    let mut table = vec![
+        ("/v1/apply".into(), post(apply::apply)),
+        ("/v1/export".into(), get(apply::export)),
+        ("/v1/revisions".into(), get(revisions::list)),
+        ("/v1/revisions/{revision}".into(), get(|Path(n), call: Call| revisions::get(n, call))),
+        ("/v1/revisions/{revision}/diff".into(), get(|Path(n), call: Call| revisions::diff(n, call))),
+        (
+            "/v1/revisions/{revision}/restore".into(),
+            post(|Path(n), call: Call, body: Body| revisions::restore(n, call, body)),
+        ),
+        ("/v1/nodes".into(), get(nodes::list)),
+        ("/v1/nodes/{id}".into(), get(|Path(id), call: Call| nodes::get(id, call))),
+    ];
+    for kind in KINDS {
+        table.push((format!("/v1/{}", kind.plural()), collection(kind)));
+        table.push((format!("/v1/{}/{{name}}", kind.plural()), resource(kind)));
+    }
+    table
+}
+
+/// What is open to whoever reaches the port.
+fn open() -> Vec<(String, MethodRouter<ApiState>)> {
+    vec![
+        (docs::OPENAPI.into(), get(docs::description)),
+        ("/docs".into(), get(docs::page)),
+        ("/docs/{file}".into(), get(|Path(file), call: Call| docs::file(file, call))),
+        ("/livez".into(), get(status::livez)),
+        ("/readyz".into(), get(status::readyz)),
+        ("/metrics".into(), get(status::metrics)),
+    ]
+}
+
+fn collection(kind: Kind) -> MethodRouter<ApiState> {
+    get(move |call: Call| resources::list(kind, call))
+        .post(move |call: Call, body: Body| resources::create(kind, call, body))
+}
+
+fn resource(kind: Kind) -> MethodRouter<ApiState> {
+    get(move |Path(name), call: Call| resources::get(kind, name, call))
+        .put(move |Path(name), call: Call, body: Body| resources::put(kind, name, call, body))
+        .patch(move |Path(name), call: Call, body: Body| resources::patch(kind, name, call, body))
+        .delete(move |Path(name), call: Call| resources::delete(kind, name, call))
 }

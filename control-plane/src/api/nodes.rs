@@ -1,0 +1,84 @@
+//! Every node, and what it runs.
+
+use super::{
+    call::Call,
+    page::{self, Page},
+    problem::Problem,
+    query::{LIST, NONE},
+    resources::read_selector,
+    revisions::time_text,
+};
+use crate::nodes::NodeStatus;
+use axum::response::Response;
+use proto::{
+    identity::{Identity, hex},
+    invalid::Invalid,
+};
+use serde_json::{Map, Value, json};
+
+/// `GET /v1/nodes`: by id.
+pub(crate) async fn list(call: Call) -> Result<Response, Problem> {
+    let parameters = call.parameters(&LIST)?;
+    let selector = read_selector(&parameters)?;
+    let filter = format!("nodes {selector}");
+    let page = Page::read(&parameters, &filter)?;
+    let mut nodes = call.state.nodes.list();
+    nodes.sort_by(|a, b| a.id.cmp(&b.id));
+    nodes.retain(|node| page.after.as_ref().is_none_or(|after| node.id > *after) && selector.matches(&node.labels));
+    let more = nodes.len() > page.size;
+    nodes.truncate(page.size);
+    let next = nodes.last().filter(|_| more).map(|last| page::token(&last.id, &filter)).unwrap_or_default();
+    let body = json!({"nodes": nodes.iter().map(json).collect::<Vec<_>>(), "next_page_token": next});
+    Ok(call.form().write_tagged(None, &call.head.headers, &body))
+}
+
+/// `GET /v1/nodes/{id}`.
+pub(crate) async fn get(id: String, call: Call) -> Result<Response, Problem> {
+    call.parameters(&NONE)?;
+    let node = call.state.nodes.get(&id);
+    let node = node.ok_or_else(|| Problem::not_found(format_args!("node with the id {id:?}")))?;
+    Ok(call.form().write_tagged(None, &call.head.headers, &json(&node)))
+}
+
+/// A node as the API tells of it.
+pub(crate) fn json(node: &NodeStatus) -> Value {
+    let running = node.running.as_ref().map(|running| {
+        let mut object = identity_json(&running.identity);
+        object.insert("since".into(), time_text(running.since).into());
+        object.insert("persisted".into(), running.persisted.into());
+        Value::from(object)
+    });
+    let refused = node.refused.as_ref().map(|refused| {
+        let mut object = identity_json(&refused.identity);
+        object.insert("at".into(), time_text(refused.at).into());
+        object.insert("errors".into(), refused.faults.iter().map(fault_json).collect());
+        Value::from(object)
+    });
+    json!({
+        "id": node.id,
+        "build": node.build,
+        "labels": node.labels,
+        "peer": node.peer,
+        "status_address": node.status_address,
+        "connected": node.connected,
+        "connected_since": time_text(node.connected_since),
+        "last_seen": time_text(node.last_seen),
+        "live": node.live,
+        "draining": node.draining,
+        "running": running,
+        "refused": refused,
+    })
+}
+
+fn identity_json(identity: &Identity) -> Map<String, Value> {
+    let mut object = Map::new();
+    object.insert("revision".into(), identity.revision.into());
+    object.insert("history".into(), hex(&identity.history).into());
+    object.insert("root".into(), hex(&identity.root).into());
+    object
+}
+
+fn fault_json(fault: &Invalid) -> Value {
+    let resource = fault.resource.as_ref().map(|key| key.to_string());
+    json!({"resource": resource, "pointer": fault.pointer, "detail": fault.detail})
+}

@@ -1,0 +1,234 @@
+//! What all writes share: who and why, the idempotency key, the commit, the wait for nodes, and the headers that say
+//! which revision it is.
+
+use super::{
+    call::Call,
+    conditions::Conditions,
+    difference::Difference,
+    problem::{Problem, ProblemKind},
+    query::{CONFIRM_SHRINK, Parameters, REASON, TIMEOUT, WAIT},
+    wait,
+};
+use crate::{
+    commit::{CommitError, Committed, Plan, Proposal, Refusal},
+    nodes::{Waited, Want},
+    store::StoreError,
+};
+use axum::response::Response;
+use http::{HeaderName, HeaderValue, StatusCode};
+use proto::{
+    resource::{Change, ResourceKey},
+    snapshot::Snapshot,
+};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// The revision that an answer is of.
+pub(crate) const REVISION: HeaderName = HeaderName::from_static("portico-revision");
+/// Why a change is made.
+pub(crate) const REASON_HEADER: HeaderName = HeaderName::from_static("portico-reason");
+/// How a wait ended.
+pub(crate) const WAIT_HEADER: HeaderName = HeaderName::from_static("portico-wait");
+/// The answer is that of an earlier request with the same key.
+pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+/// A key under which the same request is carried out once.
+pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// The longest reason and the longest idempotency key.
+pub(crate) const MAX_TEXT: usize = 255;
+// There is one token so far.
+const AUTHOR: &str = "admin";
+
+/// A write as the request has it, but for the change itself.
+pub(crate) struct Write {
+    reason: Option<String>,
+    confirm_shrink: bool,
+    idempotency: Option<(String, [u8; 32])>,
+    wait: Option<(Want, Duration)>,
+    /// What has to hold before.
+    pub(crate) conditions: Conditions,
+}
+
+/// A write that stands.
+pub(crate) struct Written {
+    pub(crate) committed: Committed,
+    /// The configuration before it.
+    pub(crate) before: Snapshot,
+    waited: Option<Waited>,
+}
+
+// === impl Write ===
+
+impl Write {
+    /// Reads a write of its request.
+    pub(crate) fn read(call: &Call, parameters: &Parameters) -> Result<Write, Problem> {
+        let reason = match (parameters.text(&REASON), header_text(call, &REASON_HEADER)?) {
+            (Some(_), Some(_)) => {
+                return Err(Problem::invalid_request("reason", "given twice; use the header or the parameter"));
+            }
+            (Some(reason), None) => Some(reason.to_owned()),
+            (None, reason) => reason,
+        };
+        if reason.as_ref().is_some_and(|reason| reason.len() > MAX_TEXT) {
+            return Err(Problem::invalid_request("reason", format!("at most {MAX_TEXT} bytes are kept")));
+        }
+        Ok(Write {
+            reason,
+            confirm_shrink: parameters.flag(&CONFIRM_SHRINK)?,
+            idempotency: None,
+            wait: wait::read(parameters.text(&WAIT), parameters.duration(&TIMEOUT)?)?,
+            conditions: Conditions::read(&call.head.headers),
+        })
+    }
+
+    /// Carries the request out once under its idempotency key, if it has one.
+    pub(crate) fn once(mut self, call: &Call, body: &[u8]) -> Result<Write, Problem> {
+        let Some(key) = header_text(call, &IDEMPOTENCY_KEY)? else { return Ok(self) };
+        if key.is_empty() || key.len() > MAX_TEXT {
+            let detail = format!("a key has 1 to {MAX_TEXT} characters");
+            return Err(Problem::invalid_request(IDEMPOTENCY_KEY.as_str(), detail));
+        }
+        let target = call.head.uri.path_and_query().map(|target| target.as_str()).unwrap_or_default();
+        let mut digest = Sha256::new();
+        for part in [call.head.method.as_str().as_bytes(), target.as_bytes(), body] {
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part);
+        }
+        self.idempotency = Some((key, digest.finalize().into()));
+        Ok(self)
+    }
+
+    /// Commits what `plan` works out, and waits for nodes if the request says so. `place` says where in the body a
+    /// resource stands.
+    pub(crate) async fn commit(
+        self,
+        call: &Call,
+        place: impl Fn(&ResourceKey) -> Option<String>,
+        plan: impl Fn(&Snapshot) -> Result<Vec<Change>, Refusal> + Send + Sync + 'static,
+    ) -> Result<Written, Problem> {
+        // A plan runs again when the head moved; its last run was on the configuration before the revision.
+        let base = Arc::new(Mutex::new(None));
+        let noted = base.clone();
+        let plan: Plan = Box::new(move |snapshot| {
+            *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(snapshot.clone());
+            plan(snapshot)
+        });
+        let proposal = Proposal {
+            author: AUTHOR.into(),
+            reason: self.reason,
+            confirm_shrink: self.confirm_shrink,
+            idempotency: self.idempotency,
+            plan,
+        };
+        let committed = call.state.committer.commit(proposal).await.map_err(|error| problem_of(error, place))?;
+        let before = match base.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(before) if !committed.replayed => Some(before),
+            Some(_) | None => None,
+        };
+        let before = match before {
+            Some(before) => before,
+            None => {
+                let revision = committed.identity.revision.saturating_sub(1);
+                let kept = call.state.store.snapshot_at(revision).await.map_err(unreadable)?;
+                kept.ok_or_else(|| Problem::not_found(format_args!("revision {revision} any more")))?
+            }
+        };
+        let waited = match self.wait {
+            None => None,
+            Some((want, timeout)) => {
+                Some(call.state.nodes.wait(&committed.identity, want, Instant::now() + timeout).await)
+            }
+        };
+        Ok(Written { committed, before, waited })
+    }
+}
+
+// === impl Written ===
+
+impl Written {
+    /// What it created.
+    pub(crate) fn created(&self) -> Vec<ResourceKey> {
+        Difference::between(&self.before, &self.committed.snapshot).created
+    }
+
+    /// The answer: `response`, or after a wait that was too long 202 and who lags; each with the headers of a write.
+    pub(crate) fn answer(&self, call: &Call, response: Response) -> Response {
+        let revision = self.committed.identity.revision;
+        let mut answer = match &self.waited {
+            Some(waited) if !waited.reached => {
+                let body = json!({"revision": revision, "wait": wait::report(waited)});
+                let mut answer = call.form().write(StatusCode::ACCEPTED, &body);
+                for (name, value) in response.headers() {
+                    if !answer.headers().contains_key(name) && name != http::header::CONTENT_LENGTH {
+                        answer.headers_mut().insert(name.clone(), value.clone());
+                    }
+                }
+                answer
+            }
+            Some(_) | None => response,
+        };
+        let headers = answer.headers_mut();
+        headers.insert(REVISION, HeaderValue::from(revision));
+        if let Some(waited) = &self.waited {
+            headers.insert(WAIT_HEADER, wait::header(waited));
+        }
+        if self.committed.replayed {
+            headers.insert(REPLAYED, HeaderValue::from_static("true"));
+        }
+        answer
+    }
+}
+
+/// A reading of the history that failed.
+pub(crate) fn unreadable(error: StoreError) -> Problem {
+    match error {
+        StoreError::Unavailable(_) => Problem::unavailable("the history cannot be read; try again"),
+        StoreError::Corrupt(_) => {
+            tracing::error!(%error, "the history cannot be read");
+            Problem::new(ProblemKind::Internal, "the history cannot be read; the log of the control plane says why")
+        }
+    }
+}
+
+/// A refusal as a problem.
+pub(crate) fn refused(refusal: Refusal, place: impl Fn(&ResourceKey) -> Option<String>) -> Problem {
+    match refusal {
+        Refusal::NotFound(key) => Problem::not_found(format_args!("{} named {:?}", key.kind, key.name)),
+        Refusal::Exists(key) => {
+            let detail = format!("a {} named {:?} exists; PUT replaces it", key.kind, key.name);
+            Problem::new(ProblemKind::NameTaken, detail).with("resource", key.to_string())
+        }
+        Refusal::Precondition { detail } => Problem::new(ProblemKind::PreconditionFailed, detail),
+        Refusal::Referred { key, by } => {
+            let by: Vec<String> = by.iter().map(ResourceKey::to_string).collect();
+            let detail = format!("{} {:?} is used by {}; change these first", key.kind, key.name, by.join(", "));
+            Problem::new(ProblemKind::StillReferred, detail).with("referrers", by)
+        }
+        Refusal::Invalid(faults) => Problem::invalid(&faults, place),
+    }
+}
+
+fn problem_of(error: CommitError, place: impl Fn(&ResourceKey) -> Option<String>) -> Problem {
+    match error {
+        CommitError::Refused(refusal) => refused(refusal, place),
+        CommitError::Shrinks { from, to } => {
+            let detail = format!("of {from} resources {to} would be left; if so, add confirm_shrink=true");
+            Problem::new(ProblemKind::Shrinks, detail).with("from", from).with("to", to)
+        }
+        CommitError::IdempotencyReused => {
+            Problem::new(ProblemKind::IdempotencyKeyReused, "take a new Idempotency-Key for another request")
+        }
+        CommitError::TooLarge { .. } => Problem::new(ProblemKind::TooLarge, error.to_string()),
+        CommitError::Unavailable { detail } => Problem::unavailable(detail),
+    }
+}
+
+fn header_text(call: &Call, name: &HeaderName) -> Result<Option<String>, Problem> {
+    let Some(value) = call.head.headers.get(name) else { return Ok(None) };
+    let text = std::str::from_utf8(value.as_bytes()).map(str::to_owned);
+    text.map(Some).map_err(|_| Problem::invalid_request(name.as_str(), "the header is not UTF-8"))
+}
