@@ -1,1 +1,206 @@
-//! Puts the control plane together.
+//! Puts the control plane together: settings to listeners to a process that runs until it is told to stop.
+
+mod admin;
+
+use crate::{
+    api::{self, state::ApiState},
+    commit::Committer,
+    discovery::Discovery,
+    nodes::Nodes,
+    publisher::Publisher,
+    settings::{Secret, Settings, Source},
+    store::{Store, StoreError},
+    telemetry::Telemetry,
+};
+use anyhow::{Context, bail};
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    net::SocketAddr,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+/// Between tries to reach the database at the start.
+const REOPEN_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long answers and streams may take to end.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// A control plane, bound and not yet running.
+pub struct App {
+    settings: Settings,
+    database: String,
+    admin: TcpListener,
+    discovery: TcpListener,
+    addresses: Addresses,
+    admin_secret: Secret,
+    join_secret: Secret,
+    // Held as long as the process runs, so that no second one takes the same directory.
+    _lock: File,
+}
+
+#[derive(Clone, Copy)]
+struct Addresses {
+    admin: SocketAddr,
+    discovery: SocketAddr,
+}
+
+/// Takes the data directory, finds or makes the tokens, and binds both listeners.
+pub async fn build(settings: Settings) -> anyhow::Result<App> {
+    settings.check_listeners()?;
+    let lock = take_directory(&settings.data_dir)?;
+    let database = settings.database_url()?;
+    let (admin_secret, join_secret) = (settings.admin_secret()?, settings.join_secret()?);
+    let admin = bind(settings.admin_listen).await?;
+    let discovery = bind(settings.discovery_listen).await?;
+    let addresses = Addresses { admin: admin.local_addr()?, discovery: discovery.local_addr()? };
+    Ok(App { settings, database, admin, discovery, addresses, admin_secret, join_secret, _lock: lock })
+}
+
+// === impl App ===
+
+impl App {
+    /// Where the admin API listens.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.addresses.admin
+    }
+
+    /// Where nodes connect.
+    pub fn discovery_address(&self) -> SocketAddr {
+        self.addresses.discovery
+    }
+
+    /// Where to find the token of the admin API, for people.
+    pub fn admin_token_source(&self) -> String {
+        match self.admin_secret.source() {
+            Source::Given => "as given by --admin-token or PORTICO_ADMIN_TOKEN".into(),
+            Source::File(file) => format!("in {}", file.display()),
+        }
+    }
+
+    /// The token with which nodes join, for a node in the same process.
+    pub fn join_token(&self) -> &str {
+        self.join_secret.text()
+    }
+
+    /// Runs until `stop` resolves and what was under way has ended. While the database is not there at the start, it
+    /// keeps trying.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let stopping = CancellationToken::new();
+        let telling = stopping.clone();
+        let running = self.run_until(stopping);
+        tokio::pin!(running, stop);
+        tokio::select! {
+            result = &mut running => return result,
+            () = &mut stop => telling.cancel(),
+        }
+        running.await
+    }
+
+    async fn run_until(self, stop: CancellationToken) -> anyhow::Result<()> {
+        info!(admin = %self.addresses.admin, discovery = %self.addresses.discovery, "the control plane starts");
+        let opened = stop.child_token();
+        let telemetry = Arc::new(Telemetry::new());
+        let opening = async {
+            let result = self.open(&telemetry, &stop).await;
+            opened.cancel();
+            result
+        };
+        // Liveness is answered, and everything else with 503, until the configuration is there.
+        let (result, ()) = tokio::join!(opening, admin::serve(&self.admin, admin::starting(), &opened));
+        let Some((store, publisher)) = result? else { return Ok(()) };
+
+        let publisher = Arc::new(publisher);
+        let nodes = Arc::new(Nodes::new(telemetry.clone()));
+        let committer = Arc::new(Committer::new(store.clone(), publisher.clone(), telemetry.clone()));
+        let state = ApiState {
+            committer,
+            publisher: publisher.clone(),
+            nodes: nodes.clone(),
+            store: store.clone(),
+            telemetry: telemetry.clone(),
+            admin_token: self.admin_secret.token(),
+            max_body: self.settings.max_body,
+        };
+        let discovery =
+            Discovery::new(publisher.clone(), nodes, telemetry, self.join_secret.token(), stop.child_token());
+
+        let learning = tokio::spawn(async move { publisher.run().await });
+        let streams = tokio::spawn(discovery.serve(self.discovery));
+        let pruning = tokio::spawn(prune(store.clone()));
+        admin::serve(&self.admin, api::router(state), &stop).await;
+        stop.cancel();
+        info!("the control plane stops");
+        match tokio::time::timeout(STOP_LIMIT, streams).await {
+            Ok(ended) => ended.context("the discovery service broke off")??,
+            Err(_) => warn!("some streams of nodes did not end in time"),
+        }
+        learning.abort();
+        pruning.abort();
+        let _ = tokio::time::timeout(STOP_LIMIT, store.close()).await;
+        Ok(())
+    }
+
+    // `None`: told to stop before the database was there.
+    async fn open(
+        &self,
+        telemetry: &Arc<Telemetry>,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Option<(Store, Publisher)>> {
+        let opening = async {
+            loop {
+                let opened = async {
+                    let store = Store::open(&self.database, self.settings.retention).await?;
+                    let publisher = Publisher::open(store.clone(), telemetry.clone()).await?;
+                    Ok::<_, StoreError>((store, publisher))
+                };
+                match opened.await {
+                    Ok(opened) => return Ok(Some(opened)),
+                    Err(StoreError::Unavailable(error)) => {
+                        warn!(error, "the database does not answer yet; trying again");
+                        tokio::time::sleep(REOPEN_PAUSE).await;
+                    }
+                    Err(error @ (StoreError::Refused(_) | StoreError::Corrupt(_))) => return Err(error.into()),
+                }
+            }
+        };
+        tokio::select! {
+            result = opening => result,
+            () = stop.cancelled() => Ok(None),
+        }
+    }
+}
+
+// A retention that was lowered takes effect at the start.
+async fn prune(store: Store) {
+    if let Err(error) = store.prune().await {
+        warn!(%error, "cannot forget old revisions; trying again later");
+    }
+}
+
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+}
+
+fn take_directory(directory: &Path) -> anyhow::Result<File> {
+    let failed = || format!("cannot use the data directory {}", directory.display());
+    if !directory.try_exists().with_context(failed)? {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).with_context(failed)?;
+    }
+    let file = directory.join("control-plane.lock");
+    let mut options = OpenOptions::new();
+    let lock = options.create(true).truncate(false).write(true).mode(0o600).open(&file).with_context(failed)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => {
+            let directory = fs::canonicalize(directory).unwrap_or_else(|_| directory.into());
+            bail!("another control plane runs on {}; give this one another --data-dir", directory.display())
+        }
+        Err(TryLockError::Error(error)) => Err(error).with_context(failed),
+    }
+}

@@ -8,6 +8,7 @@
 pub mod api;
 pub mod app;
 pub mod commit;
+mod discovery;
 pub mod nodes;
 pub mod publisher;
 pub mod settings;

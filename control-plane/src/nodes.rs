@@ -1,12 +1,36 @@
 //! Who is there and what runs where: every node, as its stream tells it.
+//!
+//! In memory only: after a restart the nodes come back within seconds and say it again. What a node reports changes
+//! nothing but this, so it can never set off a new configuration.
 
+use crate::telemetry::Telemetry;
 use proto::{identity::Identity, invalid::Invalid};
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 use time::OffsetDateTime;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+/// A node that says nothing for longer is not counted on.
+pub const LIVE_FOR: Duration = Duration::from_secs(15);
+
+/// How many nodes are known at once.
+pub const MAX_NODES: usize = 10_000;
+
+/// A node without a stream is forgotten after that.
+const FORGET_AFTER: Duration = Duration::from_secs(3_600);
 
 /// Every node that was seen within the last hour.
-#[derive(Default)]
-pub struct Nodes {}
+pub struct Nodes {
+    known: Mutex<BTreeMap<String, Node>>,
+    // Counts reports; wakes those who wait.
+    reports: watch::Sender<u64>,
+    telemetry: Arc<Telemetry>,
+}
 
 /// One node, as it was last seen.
 #[derive(Clone, Debug)]
@@ -83,21 +107,256 @@ pub struct Waited {
     pub live: usize,
 }
 
+/// What a node says of itself at the start of its stream.
+pub(crate) struct Introduction {
+    pub(crate) id: String,
+    pub(crate) build: String,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) peer: Option<String>,
+    pub(crate) status_address: Option<String>,
+    pub(crate) running: Option<Identity>,
+}
+
+/// The stream of a node; its drop says that the stream has ended.
+pub(crate) struct Session {
+    nodes: Arc<Nodes>,
+    id: String,
+    // Cancelled when another stream of the same node begins.
+    superseded: CancellationToken,
+}
+
+/// There are too many nodes.
+#[derive(Debug, thiserror::Error)]
+#[error("{MAX_NODES} nodes are connected already")]
+pub(crate) struct TooManyNodes;
+
+struct Node {
+    status: NodeStatus,
+    seen: Instant,
+    // The end of its newest stream; the session holds the other.
+    superseded: CancellationToken,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Tally {
+    live: usize,
+    running: usize,
+    refused: usize,
+}
+
 // === impl Nodes ===
 
 impl Nodes {
+    /// Nobody yet.
+    pub fn new(telemetry: Arc<Telemetry>) -> Nodes {
+        Nodes { known: Mutex::default(), reports: watch::Sender::new(0), telemetry }
+    }
+
     /// Every node, by id.
     pub fn list(&self) -> Vec<NodeStatus> {
-        Vec::new()
+        self.known().values().map(Node::status).collect()
     }
 
     /// One node.
-    pub fn get(&self, _id: &str) -> Option<NodeStatus> {
-        None
+    pub fn get(&self, id: &str) -> Option<NodeStatus> {
+        self.known().get(id).map(Node::status)
     }
 
     /// Waits until as many live nodes as wanted run the configuration or a later one of its history, or the deadline.
-    pub async fn wait(&self, _identity: &Identity, _want: Want, _deadline: Instant) -> Waited {
-        Waited { reached: true, running: 0, lagging: Vec::new(), live: 0 }
+    /// Without live nodes, or when too many have refused it, there is nothing to wait for.
+    pub async fn wait(&self, identity: &Identity, want: Want, deadline: Instant) -> Waited {
+        let mut reports = self.reports.subscribe();
+        loop {
+            reports.borrow_and_update();
+            let tally = self.tally(identity);
+            let needed = want.of(tally.live);
+            let reached = tally.running >= needed;
+            let hopeless = tally.live == 0 || (tally.refused > 0 && tally.live - tally.refused < needed);
+            if reached || hopeless || Instant::now() >= deadline {
+                let lags = |status: &NodeStatus| status.live && !status.runs(identity);
+                let lagging = self.list().into_iter().filter(lags).collect();
+                return Waited { reached, running: tally.running, lagging, live: tally.live };
+            }
+            // Silence is no report, but a node that falls silent ceases to be live.
+            let recheck = deadline.min(Instant::now() + Duration::from_secs(1));
+            let _ = tokio::time::timeout_at(recheck.into(), reports.changed()).await;
+        }
+    }
+
+    /// Takes note of a new stream. An older stream of the same node ends.
+    pub(crate) fn connect(self: &Arc<Nodes>, who: Introduction) -> Result<Session, TooManyNodes> {
+        let now = OffsetDateTime::now_utc();
+        let superseded = CancellationToken::new();
+        let mut known = self.known();
+        known.retain(|_, node| node.status.connected || node.seen.elapsed() < FORGET_AFTER);
+        if known.len() >= MAX_NODES && !known.contains_key(&who.id) {
+            let oldest = known.iter().filter(|(_, node)| !node.status.connected).min_by_key(|(_, node)| node.seen);
+            let oldest = oldest.map(|(id, _)| id.clone()).ok_or(TooManyNodes)?;
+            known.remove(&oldest);
+        }
+        let before = known.remove(&who.id);
+        if let Some(before) = &before {
+            before.superseded.cancel();
+            if before.status.connected {
+                warn!(node.id = who.id, "another stream of this node begins; two nodes with one data directory?");
+            }
+        }
+        let status = NodeStatus {
+            id: who.id.clone(),
+            build: who.build,
+            labels: who.labels,
+            peer: who.peer,
+            status_address: who.status_address,
+            connected: true,
+            connected_since: now,
+            last_seen: now,
+            live: true,
+            running: before.as_ref().and_then(|node| node.status.running.clone()),
+            refused: before.and_then(|node| node.status.refused),
+            draining: false,
+        };
+        let mut node = Node { status, seen: Instant::now(), superseded: superseded.clone() };
+        match who.running {
+            Some(identity) => node.runs(identity, false),
+            None => node.status.running = None,
+        }
+        known.insert(who.id.clone(), node);
+        self.count_connected(&known);
+        drop(known);
+        self.wake();
+        info!(node.id = who.id, "a node is connected");
+        Ok(Session { nodes: self.clone(), id: who.id, superseded })
+    }
+
+    fn tally(&self, identity: &Identity) -> Tally {
+        let mut tally = Tally::default();
+        for node in self.known().values().filter(|node| node.live()) {
+            tally.live += 1;
+            tally.running += usize::from(node.status.runs(identity));
+            tally.refused += usize::from(node.status.refuses(identity));
+        }
+        tally
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeMap<String, Node>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake(&self) {
+        self.reports.send_modify(|count| *count += 1);
+    }
+
+    fn count_connected(&self, known: &BTreeMap<String, Node>) {
+        self.telemetry.connected_nodes(known.values().filter(|node| node.status.connected).count());
+    }
+}
+
+// === impl NodeStatus ===
+
+impl NodeStatus {
+    /// Whether it runs the configuration or a later one of its history.
+    pub fn runs(&self, identity: &Identity) -> bool {
+        self.running.as_ref().is_some_and(|running| {
+            running.identity.history == identity.history && running.identity.revision >= identity.revision
+        })
+    }
+
+    /// Whether it refused that very configuration.
+    pub fn refuses(&self, identity: &Identity) -> bool {
+        self.refused.as_ref().is_some_and(|refused| refused.identity == *identity)
+    }
+}
+
+// === impl Want ===
+
+impl Want {
+    fn of(self, live: usize) -> usize {
+        match self {
+            Want::All => live,
+            Want::Percent(share) => (live * usize::from(share)).div_ceil(100),
+            Want::Count(count) => count,
+        }
+    }
+}
+
+// === impl Session ===
+
+impl Session {
+    /// Resolves when another stream of the same node begins.
+    pub(crate) async fn superseded(&self) {
+        self.superseded.cancelled().await;
+    }
+
+    /// The node runs that.
+    pub(crate) fn running(&self, identity: Identity, persisted: bool) {
+        self.update(|node| node.runs(identity, persisted));
+    }
+
+    /// The node refused that; what it ran before goes on.
+    pub(crate) fn refused(&self, identity: Identity, faults: Vec<Invalid>) {
+        let first = faults.first().map(ToString::to_string).unwrap_or_default();
+        warn!(node.id = self.id, revision = identity.revision, fault = first, "a node refused the configuration");
+        let at = OffsetDateTime::now_utc();
+        self.update(|node| node.status.refused = Some(RefusedStatus { identity, faults, at }));
+    }
+
+    /// The node is there.
+    pub(crate) fn heartbeat(&self, running: Option<Identity>, draining: bool) {
+        self.update(|node| {
+            if let Some(identity) = running {
+                node.runs(identity, false);
+            }
+            node.status.draining = draining;
+        });
+    }
+
+    fn update(&self, change: impl FnOnce(&mut Node)) {
+        if let Some(node) = self.nodes.known().get_mut(&self.id).filter(|_| !self.superseded.is_cancelled()) {
+            node.seen = Instant::now();
+            node.status.last_seen = OffsetDateTime::now_utc();
+            change(node);
+        }
+        self.nodes.wake();
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let mut known = self.nodes.known();
+        if let Some(node) = known.get_mut(&self.id).filter(|_| !self.superseded.is_cancelled()) {
+            node.status.connected = false;
+            info!(node.id = self.id, "a node's stream has ended");
+        }
+        self.nodes.count_connected(&known);
+        drop(known);
+        self.nodes.wake();
+    }
+}
+
+// === impl Node ===
+
+impl Node {
+    fn live(&self) -> bool {
+        let left = self.status.draining && !self.status.connected;
+        !left && self.seen.elapsed() < LIVE_FOR
+    }
+
+    fn status(&self) -> NodeStatus {
+        NodeStatus { live: self.live(), ..self.status.clone() }
+    }
+
+    // A report again, or a heartbeat, does not change since when.
+    fn runs(&mut self, identity: Identity, persisted: bool) {
+        match &mut self.status.running {
+            Some(running) if running.identity == identity => running.persisted |= persisted,
+            Some(_) | None => {
+                let since = OffsetDateTime::now_utc();
+                self.status.running = Some(RunningStatus { identity, since, persisted });
+            }
+        }
+        let outdated = |refused: &RefusedStatus| self.status.runs(&refused.identity);
+        if self.status.refused.as_ref().is_some_and(outdated) {
+            self.status.refused = None;
+        }
     }
 }

@@ -1,11 +1,114 @@
 //! What a process is told at its start: flags and environment, read here and passed on as values.
 
+use anyhow::{Context, bail};
+use clap::Args;
 use sha2::{Digest, Sha256};
+use std::{
+    fs::{self, OpenOptions},
+    io::Write,
+    net::SocketAddr,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
 use subtle::ConstantTimeEq;
+use tracing::warn;
+use uuid::Uuid;
+
+/// The settings of a control plane.
+#[derive(Args, Clone)]
+pub struct Settings {
+    /// The database: `postgres://…`, or `sqlite:PATH`. Default: `portico.db` in the data directory.
+    #[arg(long, value_name = "URL", env = "PORTICO_DATABASE", hide_env_values = true)]
+    pub database: Option<String>,
+    /// A file that holds the URL of the database.
+    #[arg(long, value_name = "FILE", env = "PORTICO_DATABASE_FILE", conflicts_with = "database")]
+    pub database_file: Option<PathBuf>,
+    /// Where the admin API listens.
+    #[arg(long, value_name = "ADDR", env = "PORTICO_ADMIN_LISTEN", default_value = "127.0.0.1:7080")]
+    pub admin_listen: SocketAddr,
+    /// Where nodes connect.
+    #[arg(long, value_name = "ADDR", env = "PORTICO_DISCOVERY_LISTEN", default_value = "127.0.0.1:7081")]
+    pub discovery_listen: SocketAddr,
+    /// Where the control plane keeps what is its own.
+    #[arg(long, value_name = "DIR", env = "PORTICO_DATA_DIR", default_value = ".portico")]
+    pub data_dir: PathBuf,
+    /// The token of the admin API. Without it one is made at the first start: `admin.token` in the data directory.
+    #[arg(long, value_name = "TOKEN", env = "PORTICO_ADMIN_TOKEN", hide_env_values = true)]
+    pub admin_token: Option<String>,
+    /// A file that holds the token of the admin API.
+    #[arg(long, value_name = "FILE", env = "PORTICO_ADMIN_TOKEN_FILE", conflicts_with = "admin_token")]
+    pub admin_token_file: Option<PathBuf>,
+    /// The token with which nodes join. Without it one is made at the first start: `join.token` in the data directory.
+    #[arg(long, value_name = "TOKEN", env = "PORTICO_JOIN_TOKEN", hide_env_values = true)]
+    pub join_token: Option<String>,
+    /// A file that holds the token with which nodes join.
+    #[arg(long, value_name = "FILE", env = "PORTICO_JOIN_TOKEN_FILE", conflicts_with = "join_token")]
+    pub join_token_file: Option<PathBuf>,
+    /// How many revisions are kept.
+    #[arg(long, value_name = "N", env = "PORTICO_RETENTION", default_value_t = 10_000)]
+    pub retention: u64,
+    /// The largest body of a request to the admin API, as a size.
+    #[arg(long, value_name = "SIZE", env = "PORTICO_MAX_BODY", default_value = "16MiB", value_parser = size)]
+    pub max_body: usize,
+    /// Listen beyond loopback without encryption: for networks where every machine is trusted.
+    #[arg(long, env = "PORTICO_INSECURE_CLEARTEXT")]
+    pub insecure_cleartext: bool,
+}
 
 /// A token, kept as its digest and compared in constant time.
 #[derive(Clone)]
 pub struct Token([u8; 32]);
+
+/// A secret that was given, or made and kept in a file. It is never printed.
+#[derive(Clone)]
+pub(crate) struct Secret {
+    text: String,
+    source: Source,
+}
+
+/// Where a secret comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A flag or the environment.
+    Given,
+    /// A file.
+    File(PathBuf),
+}
+
+// === impl Settings ===
+
+impl Settings {
+    /// The URL of the database.
+    pub(crate) fn database_url(&self) -> anyhow::Result<String> {
+        match (&self.database, &self.database_file) {
+            (Some(url), _) => Ok(url.clone()),
+            (None, Some(file)) => read_secret(file),
+            (None, None) => Ok(format!("sqlite:{}", self.data_dir.join("portico.db").display())),
+        }
+    }
+
+    pub(crate) fn admin_secret(&self) -> anyhow::Result<Secret> {
+        Secret::find(self.admin_token.as_deref(), self.admin_token_file.as_deref(), &self.data_dir.join("admin.token"))
+            .context("the token of the admin API")
+    }
+
+    pub(crate) fn join_secret(&self) -> anyhow::Result<Secret> {
+        Secret::find(self.join_token.as_deref(), self.join_token_file.as_deref(), &self.data_dir.join("join.token"))
+            .context("the token with which nodes join")
+    }
+
+    /// Tokens and configuration do not cross a network in the clear unless somebody said so.
+    pub(crate) fn check_listeners(&self) -> anyhow::Result<()> {
+        for (flag, address) in [("--admin-listen", self.admin_listen), ("--discovery-listen", self.discovery_listen)] {
+            if !address.ip().is_loopback() && !self.insecure_cleartext {
+                bail!(
+                    "{flag} {address} is beyond loopback and not encrypted; give --insecure-cleartext if that is meant"
+                );
+            }
+        }
+        Ok(())
+    }
+}
 
 // === impl Token ===
 
@@ -20,4 +123,70 @@ impl Token {
         let presented: [u8; 32] = Sha256::digest(presented).into();
         self.0.ct_eq(&presented).into()
     }
+}
+
+// === impl Secret ===
+
+impl Secret {
+    fn find(given: Option<&str>, file: Option<&Path>, own: &Path) -> anyhow::Result<Secret> {
+        match (given, file) {
+            (Some(""), _) => bail!("is empty"),
+            (Some(text), _) => Ok(Secret { text: text.into(), source: Source::Given }),
+            (None, Some(file)) => Ok(Secret { text: read_secret(file)?, source: Source::File(file.into()) }),
+            (None, None) => {
+                let text = if own.try_exists()? { read_secret(own)? } else { make_secret(own)? };
+                Ok(Secret { text, source: Source::File(own.into()) })
+            }
+        }
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub(crate) fn token(&self) -> Token {
+        Token::new(&self.text)
+    }
+
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
+    }
+}
+
+/// Text that others send, cut to what is kept of it.
+pub(crate) fn clip(mut text: String, limit: usize) -> String {
+    text.truncate(text.floor_char_boundary(limit));
+    text
+}
+
+fn read_secret(file: &Path) -> anyhow::Result<String> {
+    let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    if fs::metadata(file)?.permissions().mode() & 0o007 != 0 {
+        warn!(file = %file.display(), "everybody on this machine can read a secret; chmod 600 it");
+    }
+    let text = text.trim();
+    if text.is_empty() {
+        bail!("{} is empty", file.display());
+    }
+    Ok(text.into())
+}
+
+// 244 random bits of the operating system. Written beside and renamed, so that a crash leaves no half of it.
+fn make_secret(file: &Path) -> anyhow::Result<String> {
+    let text = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
+    let beside = file.with_extension("new");
+    let write = || {
+        let mut options = OpenOptions::new();
+        let mut open = options.write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        writeln!(open, "{text}")?;
+        open.sync_all()?;
+        fs::rename(&beside, file)
+    };
+    write().with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(text)
+}
+
+fn size(text: &str) -> Result<usize, String> {
+    let bytes = proto::quantity::size(text)?;
+    usize::try_from(bytes).map_err(|_| "is too large".into())
 }

@@ -187,7 +187,7 @@ impl Written {
 pub(crate) fn unreadable(error: StoreError) -> Problem {
     match error {
         StoreError::Unavailable(_) => Problem::unavailable("the history cannot be read; try again"),
-        StoreError::Corrupt(_) => {
+        StoreError::Corrupt(_) | StoreError::Refused(_) => {
             tracing::error!(%error, "the history cannot be read");
             Problem::new(ProblemKind::Internal, "the history cannot be read; the log of the control plane says why")
         }

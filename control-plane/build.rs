@@ -1,0 +1,5 @@
+//! The migrations are compiled in, so a new one has to be noticed.
+
+fn main() {
+    println!("cargo:rerun-if-changed=../migrations");
+}

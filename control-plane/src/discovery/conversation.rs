@@ -1,0 +1,275 @@
+//! The conversation with one node, from its hello to its end.
+
+use super::{Discovery, frames};
+use crate::{
+    nodes::{Introduction, LIVE_FOR, Session},
+    publisher::Head,
+    settings::clip,
+};
+use bytes::Bytes;
+use proto::{
+    identity::Identity,
+    invalid::Invalid,
+    name::Name,
+    pb::{self, node_message},
+    resource::{Kind, ResourceKey},
+};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, MissedTickBehavior, sleep_until},
+};
+use tonic::{Status, Streaming};
+use tracing::{debug, warn};
+
+/// How long a node may take to say who it is.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often the control plane says that it is there.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// How long a node may take to run or refuse a configuration.
+const VERDICT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Configurations follow each other at least so far apart.
+const PUSH_PAUSE: Duration = Duration::from_millis(10);
+
+/// The most faults of one refusal that are kept.
+const MAX_FAULTS: usize = 100;
+
+pub(super) struct Conversation {
+    discovery: Arc<Discovery>,
+    session: Session,
+    head: watch::Receiver<Arc<Head>>,
+    // What the node has, or has refused: it is not sent again.
+    settled: Option<Identity>,
+    // What was sent and not answered to, and until when it has to be.
+    under_way: Option<(Identity, Instant)>,
+    // What of it is still to be sent.
+    outgoing: VecDeque<Bytes>,
+    // Not before then is the next configuration sent.
+    next_push: Instant,
+    // What the node shows contradicts the head, and the database could not be asked why.
+    disputed: Option<Identity>,
+}
+
+/// Why a conversation ends; `None`: the node has gone.
+type End = Option<Status>;
+
+// === impl Conversation ===
+
+impl Conversation {
+    pub(super) async fn hold(
+        discovery: Arc<Discovery>,
+        mut incoming: Streaming<pb::NodeMessage>,
+        sender: mpsc::Sender<Result<Bytes, Status>>,
+        peer: Option<String>,
+    ) {
+        let end = match Conversation::begin(discovery, &mut incoming, peer).await {
+            Ok(conversation) => conversation.go_on(&mut incoming, &sender).await,
+            Err(status) => Some(status),
+        };
+        if let Some(status) = end {
+            // A node that does not read does not need to know.
+            let _ = sender.try_send(Err(status));
+        }
+    }
+
+    async fn begin(
+        discovery: Arc<Discovery>,
+        incoming: &mut Streaming<pb::NodeMessage>,
+        peer: Option<String>,
+    ) -> Result<Conversation, Status> {
+        let first = tokio::time::timeout(HELLO_TIMEOUT, incoming.message()).await;
+        let first = first.map_err(|_| Status::deadline_exceeded("no hello within 5 s"))??;
+        let Some(node_message::Message::Hello(hello)) = first.and_then(|message| message.message) else {
+            return Err(Status::invalid_argument("the first message has to be a hello"));
+        };
+        let running = hello.running.as_ref().map(identity).transpose()?;
+        let who = introduction(hello, running, peer)?;
+        let session = discovery.nodes.connect(who).map_err(|error| Status::resource_exhausted(error.to_string()))?;
+        let head = discovery.publisher.subscribe();
+        let mut conversation = Conversation {
+            session,
+            head,
+            settled: running,
+            under_way: None,
+            outgoing: VecDeque::new(),
+            next_push: Instant::now(),
+            disputed: None,
+            discovery,
+        };
+        if let Some(running) = running {
+            conversation.look_into(running).await;
+        }
+        let head = conversation.discovery.publisher.head();
+        if conversation.settled == Some(head.identity) {
+            conversation.outgoing.push_back(frames::in_sync(&head.identity));
+        }
+        Ok(conversation)
+    }
+
+    async fn go_on(
+        mut self,
+        incoming: &mut Streaming<pb::NodeMessage>,
+        sender: &mpsc::Sender<Result<Bytes, Status>>,
+    ) -> End {
+        let stop = self.discovery.stop.clone();
+        let mut heartbeat = tokio::time::interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut silent_at = Instant::now() + LIVE_FOR;
+        loop {
+            let push_due = self.push_due();
+            let verdict_at = self.under_way.map_or_else(|| Instant::now() + VERDICT_TIMEOUT, |(_, until)| until);
+            tokio::select! {
+                message = incoming.message() => match message {
+                    Ok(Some(message)) => {
+                        silent_at = Instant::now() + LIVE_FOR;
+                        if let Err(status) = self.hear(message).await {
+                            return Some(status);
+                        }
+                    }
+                    Ok(None) => return None,
+                    Err(status) => {
+                        debug!(%status, "a node's stream broke");
+                        return None;
+                    }
+                },
+                place = sender.reserve(), if !self.outgoing.is_empty() => {
+                    let Ok(place) = place else { return None };
+                    if let Some(frame) = self.outgoing.pop_front() {
+                        place.send(Ok(frame));
+                    }
+                }
+                () = sleep_until(self.next_push), if push_due => self.push().await,
+                changed = self.head.changed(), if !push_due => {
+                    if changed.is_err() {
+                        return Some(Status::unavailable("the control plane stops"));
+                    }
+                }
+                _ = heartbeat.tick() => self.beat().await,
+                () = sleep_until(silent_at) => return Some(Status::deadline_exceeded("the node was silent for 15 s")),
+                () = sleep_until(verdict_at), if self.under_way.is_some() => {
+                    return Some(Status::deadline_exceeded("the node did not answer to a configuration"));
+                }
+                () = self.session.superseded() => {
+                    return Some(Status::aborted("another stream of this node has begun"));
+                }
+                () = stop.cancelled() => return Some(Status::unavailable("the control plane stops")),
+            }
+        }
+    }
+
+    // One configuration is under way at a time.
+    fn push_due(&self) -> bool {
+        self.under_way.is_none()
+            && self.disputed.is_none()
+            && self.outgoing.is_empty()
+            && self.settled != Some(self.head.borrow().identity)
+    }
+
+    async fn push(&mut self) {
+        let head = self.head.borrow_and_update().clone();
+        let frames = self.discovery.frames.of(&head).await;
+        self.outgoing.extend(frames.iter().cloned());
+        let now = Instant::now();
+        self.under_way = Some((head.identity, now + VERDICT_TIMEOUT));
+        self.next_push = now + PUSH_PAUSE;
+        self.discovery.telemetry.pushed();
+    }
+
+    async fn beat(&mut self) {
+        // Never between the pieces of a configuration.
+        if self.outgoing.is_empty() {
+            let head = self.head.borrow().identity;
+            self.outgoing.push_back(frames::heartbeat(&head));
+        }
+        if let Some(shown) = self.disputed {
+            self.look_into(shown).await;
+        }
+    }
+
+    async fn hear(&mut self, message: pb::NodeMessage) -> Result<(), Status> {
+        match message.message {
+            Some(node_message::Message::Hello(_)) => Err(Status::invalid_argument("a hello comes once")),
+            Some(node_message::Message::Running(running)) => {
+                let identity = required(running.identity.as_ref())?;
+                self.session.running(identity, running.persisted);
+                self.settle(identity);
+                Ok(())
+            }
+            Some(node_message::Message::Refused(refused)) => {
+                let identity = required(refused.identity.as_ref())?;
+                let faults = refused.faults.into_iter().take(MAX_FAULTS).map(fault).collect();
+                self.session.refused(identity, faults);
+                self.settle(identity);
+                Ok(())
+            }
+            Some(node_message::Message::Heartbeat(heartbeat)) => {
+                let running = heartbeat.running.as_ref().map(identity).transpose()?;
+                self.session.heartbeat(running, heartbeat.draining);
+                if let Some(running) = running {
+                    self.look_into(running).await;
+                }
+                Ok(())
+            }
+            // Of a newer node: it is there, whatever it says.
+            None => {
+                self.session.heartbeat(None, false);
+                Ok(())
+            }
+        }
+    }
+
+    fn settle(&mut self, identity: Identity) {
+        if self.under_way.is_some_and(|(under_way, _)| under_way == identity) {
+            self.under_way = None;
+            self.settled = Some(identity);
+        }
+    }
+
+    // Nothing is sent to a node that has what this database never had, until that is understood.
+    async fn look_into(&mut self, shown: Identity) {
+        self.disputed = match self.discovery.publisher.look_into(&shown).await {
+            Ok(()) => None,
+            Err(error) => {
+                warn!(%error, %shown, "a node contradicts the head, and it cannot be found out why");
+                Some(shown)
+            }
+        };
+    }
+}
+
+fn introduction(hello: pb::Hello, running: Option<Identity>, peer: Option<String>) -> Result<Introduction, Status> {
+    if hello.node_id.is_empty() || hello.node_id.len() > 64 || !hello.node_id.bytes().all(|c| c.is_ascii_graphic()) {
+        return Err(Status::invalid_argument("a node id has 1 to 64 visible ASCII characters"));
+    }
+    let too_long = |text: &String| text.len() > 256;
+    if hello.labels.len() > 32 || hello.labels.iter().any(|(key, value)| too_long(key) || too_long(value)) {
+        return Err(Status::invalid_argument("a node has at most 32 labels of at most 256 characters"));
+    }
+    Ok(Introduction {
+        id: hello.node_id,
+        build: clip(hello.build, 64),
+        labels: hello.labels,
+        peer,
+        status_address: Some(clip(hello.status_address, 256)).filter(|address| !address.is_empty()),
+        running,
+    })
+}
+
+fn required(message: Option<&pb::Identity>) -> Result<Identity, Status> {
+    identity(message.ok_or_else(|| Status::invalid_argument("an identity is missing"))?)
+}
+
+fn identity(message: &pb::Identity) -> Result<Identity, Status> {
+    Identity::from_message(message).ok_or_else(|| Status::invalid_argument("an identity has parts of a wrong length"))
+}
+
+fn fault(fault: pb::Fault) -> Invalid {
+    let parsed = fault
+        .resource
+        .split_once('/')
+        .and_then(|(kind, name)| Some(ResourceKey::new(Kind::parse(kind)?, Name::parse(name).ok()?)));
+    Invalid { resource: parsed, pointer: clip(fault.pointer, 1_024), detail: clip(fault.detail, 1_024) }
+}
