@@ -283,15 +283,7 @@ impl Snapshot {
     fn rehash(&mut self, touched: &BTreeSet<ResourceKey>) {
         let shards: BTreeSet<usize> = touched.iter().map(shard_of).collect();
         for shard in shards {
-            let entries = self.entries.shard(shard);
-            self.buckets[shard] = match entries.is_empty() {
-                true => [0; 32],
-                false => {
-                    let mut hasher = Sha256::new();
-                    entries.values().for_each(|entry| hasher.update(entry.leaf));
-                    hasher.finalize().into()
-                }
-            };
+            self.buckets[shard] = bucket_of(self.entries.shard(shard).values().map(|entry| entry.leaf));
         }
         self.root = root_of(&self.buckets);
     }
@@ -421,6 +413,27 @@ fn decode<M: Message + Default>(resource: &Resource, faults: &mut Faults) -> Opt
     let decoded = M::decode(resource.payload.clone())
         .map_err(|error| format!("the payload is not a {}: {error}", resource.key.kind));
     faults.take(decoded)
+}
+
+/// The root of the hash tree over resources that nobody has checked; of two with one key the last counts.
+pub fn root_of_unchecked<'r>(resources: impl IntoIterator<Item = &'r Resource>) -> Hash {
+    let mut leaves = vec![BTreeMap::new(); SHARDS];
+    for resource in resources {
+        leaves[shard_of(&resource.key)].insert(&resource.key, resource.leaf());
+    }
+    let buckets: Vec<Hash> = leaves.into_iter().map(|leaves| bucket_of(leaves.into_values())).collect();
+    root_of(&buckets)
+}
+
+// The leaves come in the order of their keys.
+fn bucket_of(leaves: impl Iterator<Item = Hash>) -> Hash {
+    let mut leaves = leaves.peekable();
+    if leaves.peek().is_none() {
+        return [0; 32];
+    }
+    let mut hasher = Sha256::new();
+    leaves.for_each(|leaf| hasher.update(leaf));
+    hasher.finalize().into()
 }
 
 fn root_of(buckets: &[Hash]) -> Hash {

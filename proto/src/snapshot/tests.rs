@@ -109,6 +109,7 @@ proptest! {
             let next = snapshot.with([change]).expect("it is right");
             let whole = Snapshot::empty().with(next.entries().map(|e| Change::Put(e.resource.clone()))).expect("it is right");
             prop_assert_eq!(whole.root(), next.root());
+            prop_assert_eq!(root_of_unchecked(next.entries().map(|entry| &entry.resource)), next.root());
             prop_assert_eq!(whole.len(), next.len());
             prop_assert!(whole.differing(&next).is_empty());
             let differing = snapshot.differing(&next);
