@@ -1,35 +1,164 @@
 //! A node as a whole: binds everything and tells its addresses, then runs until it is told to stop.
+//!
+//! A node first takes the configuration that its disk kept (or its file holds), then binds and serves, and only then
+//! dials a control plane: it needs nobody in order to start.
 
-use crate::settings::Settings;
-use std::net::SocketAddr;
+mod threads;
 
-/// A node, bound.
-pub struct App {}
+use crate::{
+    listener,
+    router::{LiveRouter, Router},
+    settings::Settings,
+    snapshot::{
+        Builder,
+        discovery::{Discovery, NodeInfo},
+        disk::{DataDir, Slot, Stored},
+        keeper::Keeper,
+        mailbox::Mailbox,
+        state::Status,
+    },
+    telemetry::Telemetry,
+    worker::Workers,
+};
+use anyhow::Context as _;
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    time::Duration,
+};
+use threads::{Control, Source, Threads};
+use uuid::Uuid;
 
-/// Binds everything.
-pub async fn build(_settings: Settings) -> anyhow::Result<App> {
-    anyhow::bail!("not yet")
+/// A node, bound and serving. Dropping it ends its threads.
+pub struct App {
+    addresses: Vec<(String, SocketAddr)>,
+    status_address: SocketAddr,
+    node_id: String,
+    shutdown_delay: Duration,
+    drain_timeout: Duration,
+    workers: Workers,
+    telemetry: Telemetry,
+    status: Status,
+    threads: Threads,
+}
+
+/// The file of `--config` cannot be run; the text has all its faults.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidConfiguration(String);
+
+/// Where the configuration comes from, opened.
+enum Opened {
+    File(PathBuf),
+    ControlPlane(DataDir),
+}
+
+/// Binds everything, and serves what the node has. A file that cannot be run is an [`InvalidConfiguration`].
+pub async fn build(settings: Settings) -> anyhow::Result<App> {
+    let telemetry = Telemetry::new(&settings).context("failed to open the access log")?;
+    let live = LiveRouter::new(Router::empty());
+    let status = Status::new();
+    let (orders, keep) = (Mailbox::new(), Mailbox::new());
+    let opened = open(&settings)?;
+    let kept = match &opened {
+        Opened::File(_) => None,
+        Opened::ControlPlane(_) => Some(keep.clone()),
+    };
+    let mut builder = Builder::new(live.clone(), status.clone(), telemetry.clone(), kept);
+    let booted = boot(&mut builder, &opened, &live)?;
+    let node_id = match &opened {
+        Opened::File(_) => Uuid::new_v4().to_string(),
+        Opened::ControlPlane(data_dir) => data_dir.node_id().to_string(),
+    };
+
+    let listeners = listener::bind(&settings).context("failed to bind a listener")?;
+    let addresses = listeners.iter().map(|listener| (listener.name.clone(), listener.address)).collect();
+    let status_listener = TcpListener::bind(settings.status_listen)
+        .with_context(|| format!("failed to bind the status port {}", settings.status_listen))?;
+    let status_address = status_listener.local_addr().context("failed to bind the status port")?;
+    let workers = Workers::start(&settings, listeners, &live, &telemetry).context("failed to start the workers")?;
+
+    let node = NodeInfo { id: node_id.clone(), labels: settings.labels(), status_address: status_address.to_string() };
+    let mut threads = Threads::new(orders.clone(), keep.clone());
+    let source = match opened {
+        Opened::File(path) => Source::File(path),
+        Opened::ControlPlane(data_dir) => {
+            threads.keep(Keeper::new(data_dir, status.clone(), booted))?;
+            let token = settings.join_token()?;
+            let token = token.as_ref().map(|token| token.expose());
+            Source::ControlPlane(Discovery::new(&settings.control_plane, token, node, status.clone(), orders)?)
+        }
+    };
+    threads.build(builder)?;
+    threads.control(Control { source, status_listener, telemetry: telemetry.clone() })?;
+    let Settings { shutdown_delay, drain_timeout, .. } = settings;
+    Ok(App { addresses, status_address, node_id, shutdown_delay, drain_timeout, workers, telemetry, status, threads })
 }
 
 impl App {
     /// The name and address of each listener.
     pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
-        Vec::new()
+        self.addresses.clone()
     }
 
     /// The address of the status port.
     pub fn status_address(&self) -> SocketAddr {
-        ([127, 0, 0, 1], 0).into()
+        self.status_address
     }
 
     /// The node's id.
     pub fn node_id(&self) -> &str {
-        ""
+        &self.node_id
     }
 
     /// Runs until `stop` resolves, then drains; returns when drained.
+    ///
+    /// First the node is unready, so that balancers look elsewhere, and goes on for a while as if nothing had happened;
+    /// then the workers let go of their clients.
     pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         stop.await;
+        tracing::info!(delay_ms = self.shutdown_delay.as_millis(), "the node drains");
+        self.telemetry.set_draining();
+        self.status.draining();
+        tokio::time::sleep(self.shutdown_delay).await;
+        self.workers.drain(self.drain_timeout).await;
+        drop(self.threads);
         Ok(())
     }
 }
+
+fn open(settings: &Settings) -> anyhow::Result<Opened> {
+    match &settings.config {
+        // Without a control plane there is nothing to keep.
+        Some(path) => Ok(Opened::File(path.clone())),
+        None if settings.control_plane.is_empty() => {
+            anyhow::bail!("a node needs --control-plane URL, or --config FILE to run without one")
+        }
+        None => Ok(Opened::ControlPlane(DataDir::open(&settings.data_dir)?)),
+    }
+}
+
+/// What the disk kept and runs now, if so.
+fn boot(builder: &mut Builder, opened: &Opened, live: &LiveRouter) -> anyhow::Result<Option<Stored>> {
+    let data_dir = match opened {
+        Opened::File(path) => {
+            builder.load(path).map_err(|faults| InvalidConfiguration(faults.to_string()))?;
+            return Ok(None);
+        }
+        Opened::ControlPlane(data_dir) => data_dir,
+    };
+    for slot in [Slot::Current, Slot::Proven] {
+        let Some(whole) = data_dir.read(slot) else { continue };
+        let identity = whole.identity;
+        // A refusal has been logged.
+        if builder.boot(whole).is_ok() {
+            tracing::info!(revision = %identity, "started with the configuration that was kept");
+            return Ok(Some(Stored { identity, snapshot: live.load_full().snapshot().clone() }));
+        }
+    }
+    tracing::info!("no configuration was kept; the node is ready when a control plane has sent one");
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests;
