@@ -2,7 +2,7 @@
 //! its successor differ by one shard. A shard is chosen by the top ten bits of SHA-256(kind ‖ 0 ‖ name), the buckets of
 //! the hash tree.
 
-use crate::resource::ResourceKey;
+use crate::resource::{Hash, ResourceKey};
 use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -26,7 +26,11 @@ pub fn shard_of_parts(first: &[u8], second: &[u8]) -> usize {
     hasher.update(first);
     hasher.update([0]);
     hasher.update(second);
-    let hash = hasher.finalize();
+    shard_of_hash(&hasher.finalize().into())
+}
+
+/// The shard of a hash: its top ten bits.
+pub fn shard_of_hash(hash: &Hash) -> usize {
     usize::from(hash[0]) << 2 | usize::from(hash[1] >> 6)
 }
 

@@ -11,7 +11,7 @@ use crate::{
     policy::{Attachment, Policy},
     resource::{Change, Hash, Kind, MAX_PAYLOAD, Resource, ResourceKey},
     route::Route,
-    shards::{SHARDS, Shards, shard_of, shard_of_parts},
+    shards::{SHARDS, Shards, shard_of, shard_of_hash, shard_of_parts},
     upstream::Upstream,
 };
 use prost::Message;
@@ -35,10 +35,11 @@ pub struct Snapshot {
     buckets: Vec<Hash>,
     root: Hash,
     len: usize,
-    // Who refers to a resource.
-    referrers: Shards<ResourceKey, BTreeSet<ResourceKey>>,
-    // Which route has a normalised match; the key is `Match::normal_forms`'.
-    matches: Shards<String, Name>,
+    // Who refers to a resource, in the shard of who refers: thousands may refer to one, and a change of one of them must
+    // not cost a copy of all.
+    references: Shards<ResourceKey, Vec<ResourceKey>>,
+    // Which route has a normalised match; the key is the beginning of a SHA-256 of `Match::normal_forms`'.
+    matches: Shards<[u8; 16], Name>,
     // How many regex routes a host has.
     regexes: Shards<String, usize>,
 }
@@ -72,8 +73,8 @@ impl Snapshot {
     pub fn empty() -> Snapshot {
         let buckets = vec![[0; 32]; SHARDS];
         let root = root_of(&buckets);
-        let (entries, referrers) = (Shards::default(), Shards::default());
-        Snapshot { entries, buckets, root, len: 0, referrers, matches: Shards::default(), regexes: Shards::default() }
+        let (entries, references) = (Shards::default(), Shards::default());
+        Snapshot { entries, buckets, root, len: 0, references, matches: Shards::default(), regexes: Shards::default() }
     }
 
     /// The configuration with the changes, in their order; or every fault that it would have.
@@ -155,9 +156,9 @@ impl Snapshot {
         self.get(&ResourceKey::new(Kind::Policy, name.clone()))?.checked.as_policy()
     }
 
-    /// Who refers to the resource.
+    /// Who refers to the resource. Looks into every shard.
     pub fn referrers(&self, key: &ResourceKey) -> impl Iterator<Item = &ResourceKey> {
-        self.referrers.get(shard_of(key), key).into_iter().flatten()
+        (0..SHARDS).filter_map(|shard| self.references.get(shard, key)).flatten()
     }
 
     /// The keys of all resources that differ: added, changed or gone. Costs little for snapshots that follow each other.
@@ -178,22 +179,27 @@ impl Snapshot {
     fn put(&mut self, entry: Arc<Entry>) {
         let key = entry.resource.key.clone();
         self.take(&key);
+        let shard = shard_of(&key);
         for (target, _) in entry.checked.references() {
-            self.referrers.shard_mut(shard_of(&target)).entry(target).or_default().insert(key.clone());
+            self.references.shard_mut(shard).entry(target).or_default().push(key.clone());
         }
-        self.entries.shard_mut(shard_of(&key)).insert(key, entry);
+        self.entries.shard_mut(shard).insert(key, entry);
         self.len += 1;
     }
 
     fn take(&mut self, key: &ResourceKey) {
-        let Some(entry) = self.entries.shard_mut(shard_of(key)).remove(key) else { return };
+        let shard = shard_of(key);
+        if self.entries.get(shard, key).is_none() {
+            return;
+        }
+        let Some(entry) = self.entries.shard_mut(shard).remove(key) else { return };
         self.len -= 1;
         for (target, _) in entry.checked.references() {
-            let shard = self.referrers.shard_mut(shard_of(&target));
-            if let Some(referrers) = shard.get_mut(&target) {
-                referrers.remove(key);
+            let references = self.references.shard_mut(shard);
+            if let Some(referrers) = references.get_mut(&target) {
+                referrers.retain(|referrer| referrer != key);
                 if referrers.is_empty() {
-                    shard.remove(&target);
+                    references.remove(&target);
                 }
             }
         }
@@ -228,7 +234,7 @@ impl Snapshot {
         for key in touched {
             let Some(old) = route(before, key) else { continue };
             for form in old.matches.normal_forms(old.priority) {
-                let shard = shard_of_parts(b"match", form.as_bytes());
+                let (shard, form) = shorten(&form);
                 self.matches.shard_mut(shard).remove(&form);
             }
             self.count_regexes(&old, false);
@@ -236,7 +242,7 @@ impl Snapshot {
         for key in touched {
             let Some(new) = route(self, key) else { continue };
             for form in new.matches.normal_forms(new.priority) {
-                let shard = shard_of_parts(b"match", form.as_bytes());
+                let (shard, form) = shorten(&form);
                 let Some(other) = self.matches.shard_mut(shard).insert(form, new.name.clone()) else { continue };
                 if other == new.name {
                     continue;
@@ -434,6 +440,14 @@ fn bucket_of(leaves: impl Iterator<Item = Hash>) -> Hash {
     let mut hasher = Sha256::new();
     leaves.for_each(|leaf| hasher.update(leaf));
     hasher.finalize().into()
+}
+
+/// The shard and the beginning of the SHA-256 of a normalised match, which would be long to keep.
+fn shorten(form: &str) -> (usize, [u8; 16]) {
+    let hash: Hash = Sha256::digest(form).into();
+    let mut short = [0; 16];
+    short.copy_from_slice(&hash[..16]);
+    (shard_of_hash(&hash), short)
 }
 
 fn root_of(buckets: &[Hash]) -> Hash {
