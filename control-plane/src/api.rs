@@ -26,6 +26,9 @@ mod strict;
 mod wait;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
 use axum::{
     Router,
     body::Body,

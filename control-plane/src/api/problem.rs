@@ -12,6 +12,9 @@ use std::time::Duration;
 /// The media type of a problem.
 pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
 
+// Nobody reads more, and each has a text.
+const MAX_ERRORS: usize = 1000;
+
 /// What kind of problem it is. Each has a row in the table below, and nothing else decides a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ProblemKind {
@@ -152,14 +155,11 @@ impl Problem {
             count => format!("{count} faults; nothing was changed"),
         };
         let mut problem = Problem::new(ProblemKind::InvalidConfiguration, count);
-        problem.errors = faults.iter().map(|fault| fault_json(fault, &place)).collect();
-        problem
-    }
-
-    /// Adds a fault at a place of the body.
-    pub(crate) fn with_error(mut self, pointer: impl Into<String>, detail: impl Into<String>) -> Problem {
-        self.errors.push(json!({"pointer": pointer.into(), "detail": detail.into()}));
-        self
+        problem.errors = faults.iter().take(MAX_ERRORS).map(|fault| fault_json(fault, &place)).collect();
+        match faults.len().checked_sub(MAX_ERRORS) {
+            None | Some(0) => problem,
+            Some(omitted) => problem.with("omitted", omitted),
+        }
     }
 
     /// Adds a member of its own.
@@ -179,11 +179,13 @@ impl Problem {
     }
 
     /// What kind it is.
+    #[cfg(test)]
     pub(crate) fn kind(&self) -> ProblemKind {
         self.kind
     }
 
     /// What is wrong and what to do.
+    #[cfg(test)]
     pub(crate) fn detail(&self) -> &str {
         &self.detail
     }

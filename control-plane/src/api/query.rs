@@ -21,7 +21,7 @@ pub(crate) struct Parameter {
 }
 
 /// What the value of a parameter looks like.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Form {
     /// `true` or `false`.
     Flag,
@@ -99,6 +99,9 @@ pub(crate) const TO: Parameter = Parameter {
     example: "41",
 };
 
+/// All parameters, for the description of the API.
+pub(crate) const ALL: [&Parameter; 10] =
+    [&PAGE_SIZE, &PAGE_TOKEN, &LABELS, &REASON, &WAIT, &TIMEOUT, &DRY_RUN, &PRUNE, &CONFIRM_SHRINK, &TO];
 /// What every write takes.
 pub(crate) const WRITE: [&Parameter; 4] = [&REASON, &WAIT, &TIMEOUT, &CONFIRM_SHRINK];
 /// What a list of resources takes.

@@ -1,0 +1,3 @@
+//! The API through its front door.
+
+mod description;
