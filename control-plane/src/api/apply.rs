@@ -36,7 +36,7 @@ pub(crate) async fn apply(call: Call, body: Body) -> Result<Response, Problem> {
     let bundle = Arc::new(Bundle::read(&value)?);
 
     let (conditions, planned) = (write.conditions.clone(), bundle.clone());
-    let plan = move |snapshot: &Snapshot| {
+    let plan = Arc::new(move |snapshot: &Snapshot| {
         conditions.check(Some(snapshot.root()))?;
         let mut changes = planned.changes(snapshot)?;
         if prune {
@@ -45,11 +45,13 @@ pub(crate) async fn apply(call: Call, body: Body) -> Result<Response, Problem> {
             changes.extend(selected.map(|entry| Change::Delete(entry.resource.key.clone())));
         }
         Ok(changes)
-    };
+    });
     if dry_run {
-        return try_out(&call, &bundle, plan);
+        return try_out(&call, &bundle, &*plan);
     }
-    let written = write.commit(&call, |key| bundle.place(key), plan).await?;
+    let planned = plan.clone();
+    let written = write.commit(&call, |key| bundle.place(key), move |snapshot| planned(snapshot)).await?;
+    let written = written.judged_by(&*plan);
     let mut body = summary(&written);
     let unchanged = bundle.unchanged(&written.before, &written.committed.snapshot);
     body.insert("unchanged".into(), unchanged.iter().map(|key| Value::from(key.to_string())).collect());

@@ -13,6 +13,7 @@ use crate::{commit::Refusal, store::Revision};
 use axum::{body::Body, response::Response};
 use proto::{identity::hex, snapshot::Snapshot};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// `GET /v1/revisions`: newest first.
@@ -57,15 +58,13 @@ pub(crate) async fn restore(number: String, call: Call, body: Body) -> Result<Re
     let write = write.once(&call, &call.bytes(body).await?)?;
     let target = at(&call, parse(&number)?).await?;
     let conditions = write.conditions.clone();
-    let written = write.commit(
-        &call,
-        |_| None,
-        move |snapshot| {
-            conditions.check(Some(snapshot.root()))?;
-            Ok::<_, Refusal>(difference::steps(snapshot, &target))
-        },
-    );
-    let written = written.await?;
+    let plan = Arc::new(move |snapshot: &Snapshot| {
+        conditions.check(Some(snapshot.root()))?;
+        Ok::<_, Refusal>(difference::steps(snapshot, &target))
+    });
+    let planned = plan.clone();
+    let written = write.commit(&call, |_| None, move |snapshot| planned(snapshot)).await?;
+    let written = written.judged_by(&*plan);
     Ok(apply::answer(&call, &written, &apply::summary(&written).into()))
 }
 

@@ -1,3 +1,173 @@
-//! The API through its front door.
+//! The API through its front door: a real listener, a real database.
 
+mod conditions;
 mod description;
+mod faults;
+mod life_cycle;
+mod lists;
+mod outage;
+mod waiting;
+mod whole;
+
+use super::{router, state::ApiState};
+use crate::{
+    commit::Committer, nodes::Nodes, publisher::Publisher, settings::Token, store::Store, telemetry::Telemetry,
+};
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
+
+const TOKEN: &str = "correct-horse";
+const MAX_BODY: usize = 256 * 1024;
+
+/// A control plane's admin port on a database of its own.
+struct Api {
+    address: SocketAddr,
+    state: ApiState,
+    // Both end with the test.
+    _running: JoinSet<()>,
+    _directory: TempDir,
+}
+
+/// What was answered.
+#[derive(Debug)]
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+// === impl Api ===
+
+impl Api {
+    async fn start() -> Api {
+        let directory = TempDir::new().unwrap();
+        let store = Store::open(&format!("sqlite:{}", directory.path().join("p.db").display()), 10_000).await.unwrap();
+        let telemetry = Arc::new(Telemetry::new());
+        let publisher = Arc::new(Publisher::open(store.clone(), telemetry.clone()).await.unwrap());
+        let state = ApiState {
+            committer: Arc::new(Committer::new(store.clone(), publisher.clone(), telemetry.clone())),
+            nodes: Arc::new(Nodes::new(telemetry.clone())),
+            admin_token: Token::new(TOKEN),
+            max_body: MAX_BODY,
+            publisher: publisher.clone(),
+            store,
+            telemetry,
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut running = JoinSet::new();
+        let router = router(state.clone());
+        running.spawn(async move { axum::serve(listener, router).await.unwrap() });
+        running.spawn(async move { publisher.run().await });
+        Api { address, state, _running: running, _directory: directory }
+    }
+
+    /// Sends a request as it is.
+    async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let driving = tokio::spawn(connection);
+        let response = sender.send_request(request).await.unwrap();
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        driving.abort();
+        Answer { status: head.status, headers: head.headers, body }
+    }
+
+    /// Sends a request with the token and these headers.
+    async fn call(&self, method: &str, target: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+        let mut request = Request::builder().method(method).uri(target).header("host", "localhost");
+        if !headers.iter().any(|(name, _)| *name == "authorization") {
+            request = request.header("authorization", format!("Bearer {TOKEN}"));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request.body(Full::new(body.into())).unwrap()).await
+    }
+
+    async fn get(&self, target: &str) -> Answer {
+        self.call("GET", target, &[], "").await
+    }
+
+    async fn delete(&self, target: &str) -> Answer {
+        self.call("DELETE", target, &[], "").await
+    }
+
+    async fn put(&self, target: &str, body: &Value) -> Answer {
+        self.call("PUT", target, &[("content-type", "application/json")], body.to_string()).await
+    }
+
+    async fn post(&self, target: &str, body: &Value) -> Answer {
+        self.call("POST", target, &[("content-type", "application/json")], body.to_string()).await
+    }
+
+    async fn patch(&self, target: &str, body: &Value) -> Answer {
+        let headers = [("content-type", "application/merge-patch+json")];
+        self.call("PATCH", target, &headers, body.to_string()).await
+    }
+}
+
+// === impl Answer ===
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).unwrap_or_else(|| panic!("no {name}: {self:?}")).to_str().unwrap()
+    }
+
+    fn revision(&self) -> u64 {
+        self.header("portico-revision").parse().unwrap()
+    }
+
+    #[track_caller]
+    fn check(self, status: u16) -> Answer {
+        assert_eq!(self.status.as_u16(), status, "{self:?}");
+        self
+    }
+
+    /// Checks that it is a whole problem of that kind.
+    #[track_caller]
+    fn check_problem(self, status: u16, slug: &str) -> Value {
+        let answer = self.check(status);
+        assert_eq!(answer.header("content-type"), "application/problem+json");
+        let problem = answer.json();
+        assert_eq!(problem["type"], format!("urn:portico:problem:{slug}"), "{problem}");
+        assert_eq!(problem["status"], status);
+        assert_eq!(problem["request_id"], answer.header("x-request-id"));
+        problem
+    }
+}
+
+fn upstream() -> Value {
+    serde_json::json!({"endpoints": [{"address": "127.0.0.1:9000"}]})
+}
+
+fn route(path: &str, upstream: &str) -> Value {
+    serde_json::json!({"match": {"path": {"prefix": path}}, "forward": {"upstream": upstream}})
+}
+
+/// Waits until something holds, at most 10 s.
+async fn until<F: Future<Output = bool>>(mut holds: impl FnMut() -> F) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !holds().await {
+        assert!(Instant::now() < deadline, "it did not come to hold in time");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -125,17 +125,10 @@ impl Write {
             plan,
         };
         let committed = call.state.committer.commit(proposal).await.map_err(|error| problem_of(error, place))?;
-        let before = match base.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            Some(before) if !committed.replayed => Some(before),
-            Some(_) | None => None,
-        };
-        let before = match before {
+        let noted = base.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let before = match noted.filter(|_| !committed.replayed) {
             Some(before) => before,
-            None => {
-                let revision = committed.identity.revision.saturating_sub(1);
-                let kept = call.state.store.snapshot_at(revision).await.map_err(unreadable)?;
-                kept.ok_or_else(|| Problem::not_found(format_args!("revision {revision} any more")))?
-            }
+            None => before_replayed(call, &committed).await?,
         };
         let waited = match self.wait {
             None => None,
@@ -150,6 +143,18 @@ impl Write {
 // === impl Written ===
 
 impl Written {
+    /// Judges a replay by its plan: if that does not lead from the configuration before the revision to it, then the
+    /// first request changed nothing, and found that configuration as it was.
+    pub(crate) fn judged_by(mut self, plan: impl Fn(&Snapshot) -> Result<Vec<Change>, Refusal>) -> Written {
+        let root = self.committed.identity.root;
+        let leads_to = |changes| self.before.with(changes).is_ok_and(|after| after.root() == root);
+        if self.committed.replayed && !plan(&self.before).is_ok_and(leads_to) {
+            self.before = self.committed.snapshot.clone();
+            self.committed.changed = false;
+        }
+        self
+    }
+
     /// What it created.
     pub(crate) fn created(&self) -> Vec<ResourceKey> {
         Difference::between(&self.before, &self.committed.snapshot).created
@@ -181,6 +186,13 @@ impl Written {
         }
         answer
     }
+}
+
+// The configuration before a revision that an earlier request made.
+async fn before_replayed(call: &Call, committed: &Committed) -> Result<Snapshot, Problem> {
+    let revision = committed.identity.revision.saturating_sub(1);
+    let kept = call.state.store.snapshot_at(revision).await.map_err(unreadable)?;
+    kept.ok_or_else(|| Problem::not_found("trace of what the first request with this key did; it is too old"))
 }
 
 /// A reading of the history that failed.

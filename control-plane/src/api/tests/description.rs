@@ -1,7 +1,8 @@
 //! What the API says of itself is what it does.
 
+use super::Api;
 use crate::api::{guarded, open, openapi};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 fn walk<'v>(value: &'v Value, found: &mut Vec<&'v str>) {
@@ -65,4 +66,57 @@ fn every_operation_has_a_name_and_declares_its_path_parameters() {
             assert_eq!(declared, segments.collect(), "{id}");
         }
     }
+}
+
+#[tokio::test]
+async fn every_path_takes_the_methods_of_the_document_and_no_others() {
+    let api = Api::start().await;
+    let document = api.get("/openapi.json").await.check(200).json();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        let target = path.replace("{revision}", "0").replace("{", "").replace("}", "");
+        let answer = api.call("TRACE", &target, &[], "").await.check(405);
+        let allowed: BTreeSet<String> = answer.header("allow").split(',').map(str::to_lowercase).collect();
+        let mut described: BTreeSet<String> = operations.as_object().unwrap().keys().cloned().collect();
+        if described.contains("get") {
+            described.insert("head".into());
+        }
+        assert_eq!(allowed, described, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_open_needs_no_token_and_everything_else_does() {
+    let api = Api::start().await;
+    let document = api.get("/openapi.json").await.check(200).json();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let open = operation.get("security") == Some(&json!([]));
+            let target = path.replace("{revision}", "0").replace("{", "").replace("}", "");
+            let answer = api.call(&method.to_uppercase(), &target, &[("authorization", "")], "").await;
+            assert_eq!(answer.status == 401, !open, "{method} {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_page_loads_nothing_from_elsewhere() {
+    let api = Api::start().await;
+    let page = api.get("/docs").await.check(200);
+    let policy = page.header("content-security-policy");
+    assert!(policy.contains("default-src 'none'") && policy.contains("script-src 'self'"), "{policy}");
+    let html = std::str::from_utf8(&page.body).unwrap();
+    let mut files = 0;
+    for attribute in
+        html.split(['"']).filter(|text| text.contains('/') && !text.contains('<') && !text.contains("image"))
+    {
+        assert!(attribute.starts_with("/docs/"), "{attribute}");
+        let file = api.get(attribute).await.check(200);
+        assert!(!file.body.is_empty());
+        files += 1;
+    }
+    assert_eq!(files, 5);
+    let initializer = api.get("/docs/swagger-initializer.js").await.check(200);
+    let text = std::str::from_utf8(&initializer.body).unwrap();
+    assert!(text.contains("\"/openapi.json\"") && text.contains("\"validatorUrl\": \"none\""), "{text}");
+    assert!(!text.contains("://"), "{text}");
 }
