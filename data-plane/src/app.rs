@@ -57,14 +57,14 @@ enum Opened {
 pub async fn build(settings: Settings) -> anyhow::Result<App> {
     let telemetry = Telemetry::new(&settings).context("failed to open the access log")?;
     let live = LiveRouter::new(Router::empty());
-    let status = Status::new();
+    let status = Status::new(telemetry.clone());
     let (orders, keep) = (Mailbox::new(), Mailbox::new());
     let opened = open(&settings)?;
     let kept = match &opened {
         Opened::File(_) => None,
         Opened::ControlPlane(_) => Some(keep.clone()),
     };
-    let mut builder = Builder::new(live.clone(), status.clone(), telemetry.clone(), kept);
+    let mut builder = Builder::new(live.clone(), status.clone(), kept);
     let booted = boot(&mut builder, &opened, &live)?;
     let node_id = match &opened {
         Opened::File(_) => Uuid::new_v4().to_string(),

@@ -13,10 +13,7 @@ pub(crate) mod keeper;
 pub(crate) mod mailbox;
 pub(crate) mod state;
 
-use crate::{
-    router::{LiveRouter, Retired, Router},
-    telemetry::Telemetry,
-};
+use crate::router::{LiveRouter, Retired, Router};
 use assembly::Whole;
 use disk::Stored;
 use file::FileFaults;
@@ -34,7 +31,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 /// How often the builder looks whether routers that gave way can be dropped.
@@ -57,7 +54,6 @@ pub(crate) struct Builder {
     live: LiveRouter,
     retired: Retired,
     status: Status,
-    telemetry: Telemetry,
     /// Takes what is to be kept on the disk; [`keeper::Keeper`] holds the other end.
     keep: Option<Mailbox<Stored>>,
     build: Build,
@@ -79,13 +75,8 @@ type Build = fn(&Snapshot, Option<Identity>, Option<&Router>) -> Router;
 
 impl Builder {
     /// A builder of routers for `live`.
-    pub(crate) fn new(
-        live: LiveRouter,
-        status: Status,
-        telemetry: Telemetry,
-        keep: Option<Mailbox<Stored>>,
-    ) -> Builder {
-        Builder { live, retired: Retired::default(), status, telemetry, keep, build: Router::build }
+    pub(crate) fn new(live: LiveRouter, status: Status, keep: Option<Mailbox<Stored>>) -> Builder {
+        Builder { live, retired: Retired::default(), status, keep, build: Router::build }
     }
 
     /// Carries out orders until the mailbox is closed.
@@ -158,7 +149,7 @@ impl Builder {
                 Ok(())
             }
             Err(faults) => {
-                self.telemetry.config().refused();
+                self.status.refused_file();
                 Err(faults)
             }
         }
@@ -168,7 +159,6 @@ impl Builder {
     fn swap(&mut self, router: Router, identity: Identity) {
         let snapshot = router.snapshot().clone();
         self.retired.keep(self.live.store(Arc::new(router)));
-        self.telemetry.config().running(identity.revision, now());
         self.status.running(identity);
         if let Some(keep) = &self.keep {
             keep.put(Stored { identity, snapshot });
@@ -176,7 +166,6 @@ impl Builder {
     }
 
     fn refuse(&mut self, identity: Identity, flaw: Flaw) -> Arc<Refusal> {
-        self.telemetry.config().refused();
         let damaged = matches!(flaw, Flaw::Damaged);
         let faults = flaw.into_faults();
         for fault in faults.iter().take(10) {
@@ -270,12 +259,6 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, Flaw>) -> Result<T, Flaw> {
 
 fn of_the_whole(detail: String) -> Invalid {
     Invalid { resource: None, pointer: String::new(), detail }
-}
-
-/// Milliseconds since the epoch.
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -1,1 +1,71 @@
+use super::*;
+use crate::settings::{AccessLog, Listen};
+use std::fs;
+use tempfile::TempDir;
 
+fn settings(dir: &TempDir) -> Settings {
+    Settings {
+        listen: vec![Listen { name: "http".into(), address: ([127, 0, 0, 1], 0).into() }],
+        status_listen: ([127, 0, 0, 1], 0).into(),
+        data_dir: dir.path().join("node"),
+        access_log: AccessLog::Off,
+        workers: 1,
+        shutdown_delay: Duration::ZERO,
+        ..Settings::default()
+    }
+}
+
+#[tokio::test]
+async fn a_node_runs_from_a_file_and_ends_when_told() {
+    let dir = TempDir::new().expect("a folder");
+    let file = dir.path().join("portico.json");
+    fs::write(&file, r#"{"routes": [{"name": "a", "respond": {}}]}"#).expect("written");
+    let app = build(Settings { config: Some(file), ..settings(&dir) }).await.expect("it is bound");
+    assert_ne!(app.status_address().port(), 0);
+    app.run(async {}).await.expect("it drains");
+}
+
+#[tokio::test]
+async fn a_file_with_faults_is_told_apart() {
+    let dir = TempDir::new().expect("a folder");
+    let file = dir.path().join("portico.json");
+    fs::write(&file, r#"{"routes": [{"name": "a"}]}"#).expect("written");
+    let error = build(Settings { config: Some(file), ..settings(&dir) }).await.err().expect("it has faults");
+    let told = error.downcast::<InvalidConfiguration>().expect("a bad configuration").to_string();
+    assert!(told.contains("/routes/0"), "{told}");
+}
+
+#[tokio::test]
+async fn a_node_needs_a_source() {
+    let dir = TempDir::new().expect("a folder");
+    assert!(build(settings(&dir)).await.is_err());
+}
+
+#[tokio::test]
+async fn a_node_starts_without_anybody_from_the_newest_good_slot() {
+    use crate::snapshot::disk::{DataDir, Slot, Stored};
+    use proto::{identity::Identity, snapshot::Snapshot};
+    let dir = TempDir::new().expect("a folder");
+    // Nothing listens there.
+    let settings = Settings { control_plane: vec!["http://127.0.0.1:1".into()], ..settings(&dir) };
+    let stored = |revision| {
+        let snapshot = Snapshot::empty();
+        Stored { identity: Identity { history: [1; 16], revision, root: snapshot.root() }, snapshot }
+    };
+    let running = async || {
+        let app = build(settings.clone()).await.expect("it needs nobody");
+        app.status.watch().borrow().running.map(|identity| identity.revision)
+    };
+    assert_eq!(running().await, None);
+    let keep = |slot, revision| {
+        DataDir::open(&settings.data_dir).expect("it is free").write(slot, &stored(revision)).expect("written");
+    };
+    keep(Slot::Proven, 1);
+    assert_eq!(running().await, Some(1));
+    keep(Slot::Current, 2);
+    assert_eq!(running().await, Some(2));
+    fs::write(settings.data_dir.join("snapshot.current"), "rubbish").expect("written");
+    assert_eq!(running().await, Some(1));
+    fs::write(settings.data_dir.join("snapshot.proven"), "rubbish").expect("written");
+    assert_eq!(running().await, None);
+}

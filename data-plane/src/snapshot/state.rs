@@ -1,19 +1,28 @@
 //! Where a node stands with its configuration: written by the builder and the disk, watched by the control stream, which
 //! reports what changed. Only the newest is kept, so that nothing queues while there is no stream.
 
+use crate::telemetry::Telemetry;
 use proto::{identity::Identity, invalid::Invalid};
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 use tokio::sync::watch;
 
 /// Where a node stands. Cheap to clone; the clones are one.
-#[derive(Clone, Debug)]
-pub(crate) struct Status(watch::Sender<State>);
+#[derive(Clone)]
+pub(crate) struct Status {
+    state: watch::Sender<State>,
+    telemetry: Telemetry,
+}
 
 /// What there is to tell.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct State {
     /// What runs; `None` before the first configuration.
     pub(crate) running: Option<Identity>,
+    /// How often a configuration was applied, be it the same.
+    pub(crate) applied: u64,
     /// What is on the disk.
     pub(crate) persisted: Option<Identity>,
     /// The last refusal, until another configuration runs.
@@ -38,37 +47,51 @@ pub(crate) struct Refusal {
 // === impl Status ===
 
 impl Status {
-    /// Nothing runs.
-    pub(crate) fn new() -> Status {
-        Status(watch::Sender::new(State::default()))
+    /// Nothing runs; what is told here, is told by telemetry too.
+    pub(crate) fn new(telemetry: Telemetry) -> Status {
+        Status { state: watch::Sender::new(State::default()), telemetry }
     }
 
     /// Sees changes.
     pub(crate) fn watch(&self) -> watch::Receiver<State> {
-        self.0.subscribe()
+        self.state.subscribe()
     }
 
     pub(super) fn running(&self, identity: Identity) {
-        self.0.send_modify(|state| {
+        self.telemetry.config().running(identity.revision, now());
+        self.state.send_modify(|state| {
             state.running = Some(identity);
+            state.applied += 1;
             state.refused = None;
         });
     }
 
     pub(super) fn persisted(&self, identity: Option<&Identity>) {
-        self.0.send_modify(|state| state.persisted = identity.copied());
+        self.state.send_modify(|state| state.persisted = identity.copied());
     }
 
     pub(super) fn refused(&self, refusal: &Arc<Refusal>) {
-        self.0.send_modify(|state| state.refused = Some(refusal.clone()));
+        self.telemetry.config().refused();
+        self.state.send_modify(|state| state.refused = Some(refusal.clone()));
+    }
+
+    /// A file was refused, which no control plane hears of.
+    pub(super) fn refused_file(&self) {
+        self.telemetry.config().refused();
     }
 
     pub(super) fn connected(&self, connected: bool) {
-        self.0.send_modify(|state| state.connected = connected);
+        self.state.send_modify(|state| state.connected = connected);
     }
 
     /// The node ends soon.
     pub(crate) fn draining(&self) {
-        self.0.send_modify(|state| state.draining = true);
+        self.state.send_modify(|state| state.draining = true);
     }
+}
+
+/// Milliseconds since the epoch.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

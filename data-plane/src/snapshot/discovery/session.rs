@@ -8,6 +8,7 @@ use crate::snapshot::{
 };
 use proto::{
     identity::Identity,
+    invalid::Invalid,
     pb,
     pb::{control_message::Message as Said, discovery_client::DiscoveryClient, node_message::Message as Report},
 };
@@ -45,7 +46,7 @@ pub(super) struct Session<'d> {
 
 #[derive(Default)]
 struct Told {
-    running: Option<(Identity, bool)>,
+    running: Option<(Identity, u64, bool)>,
     refused: Option<Arc<Refusal>>,
     draining: bool,
 }
@@ -57,6 +58,8 @@ pub(super) enum Ended {
     Unreachable(tonic::transport::Error),
     #[error("it does not let this node in: {0}")]
     Unknown(String),
+    #[error("what it sends cannot be taken: {0}")]
+    Unfit(String),
     #[error("the stream broke: {0}")]
     Broken(String),
     #[error("it ended the stream")]
@@ -113,7 +116,7 @@ impl<'d> Session<'d> {
                             self.discovery.status.connected(true);
                             tracing::info!(control_plane = %plane, "connected to a control plane");
                         }
-                        self.hear(said, &reports)
+                        self.hear(said)
                     }
                     Err(ended) => Err(ended),
                 },
@@ -130,9 +133,9 @@ impl<'d> Session<'d> {
         }
     }
 
-    fn hear(&mut self, said: pb::ControlMessage, reports: &mpsc::Sender<pb::NodeMessage>) -> Result<(), Ended> {
+    fn hear(&mut self, said: pb::ControlMessage) -> Result<(), Ended> {
         match said.message {
-            Some(Said::Snapshot(chunk)) => self.receive(chunk, reports),
+            Some(Said::Snapshot(chunk)) => self.receive(chunk),
             Some(Said::Heartbeat(heartbeat)) => self.compare(heartbeat.head.as_ref()),
             Some(Said::InSync(_)) => {
                 self.behind = 0;
@@ -143,9 +146,8 @@ impl<'d> Session<'d> {
         }
     }
 
-    fn receive(&mut self, chunk: pb::SnapshotChunk, reports: &mpsc::Sender<pb::NodeMessage>) -> Result<(), Ended> {
+    fn receive(&mut self, chunk: pb::SnapshotChunk) -> Result<(), Ended> {
         self.behind = 0;
-        let identity = chunk.identity.clone();
         match self.assembly.add(chunk) {
             Ok(None) => Ok(()),
             Ok(Some(whole)) => {
@@ -153,17 +155,21 @@ impl<'d> Session<'d> {
                 self.discovery.orders.put(Order::Apply(whole));
                 Ok(())
             }
-            Err(error) => {
-                tracing::error!("a configuration was refused: {error}");
-                let faults = vec![pb::Fault { detail: error.to_string(), ..Default::default() }];
-                send(reports, Report::Refused(pb::Refused { identity, faults }))?;
-                match error {
-                    // What follows would not fit together either: a new stream begins anew.
-                    AssemblyError::Unidentified | AssemblyError::Mixed(..) => Err(Ended::Broken(error.to_string())),
-                    AssemblyError::TooLarge(_) => Err(Ended::Unknown(error.to_string())),
-                }
-            }
+            Err(error) => Err(self.refuse(error)),
         }
+    }
+
+    // Told on the next stream, for what is said last on this one may be lost with it.
+    fn refuse(&self, error: AssemblyError) -> Ended {
+        let (identity, ended) = match error {
+            // What follows would not fit together either: a new stream begins anew.
+            AssemblyError::Unidentified => return Ended::Broken(error.to_string()),
+            AssemblyError::Mixed(_, identity) => (identity, Ended::Broken(error.to_string())),
+            AssemblyError::TooLarge(identity) => (identity, Ended::Unfit(error.to_string())),
+        };
+        let faults = vec![Invalid { resource: None, pointer: String::new(), detail: error.to_string() }];
+        self.discovery.status.refused(&Arc::new(Refusal { identity, faults, damaged: true }));
+        ended
     }
 
     // What was damaged on the way, or got lost, is asked for again.
@@ -184,8 +190,8 @@ impl<'d> Session<'d> {
     // Tells what changed since it was told last.
     fn report(&mut self, reports: &mpsc::Sender<pb::NodeMessage>) -> Result<(), Ended> {
         let state = self.state.borrow_and_update().clone();
-        let running = state.running.map(|identity| (identity, state.persisted == Some(identity)));
-        if let Some((identity, persisted)) = running
+        let running = state.running.map(|identity| (identity, state.applied, state.persisted == Some(identity)));
+        if let Some((identity, _, persisted)) = running
             && running != self.told.running
         {
             self.told.running = running;
@@ -234,7 +240,7 @@ impl Ended {
     /// Whether it will hardly change by itself.
     pub(super) fn is_final(&self) -> bool {
         match self {
-            Ended::Unknown(_) => true,
+            Ended::Unknown(_) | Ended::Unfit(_) => true,
             Ended::Unreachable(_) | Ended::Broken(_) | Ended::Closed | Ended::Silent | Ended::Deaf | Ended::Behind => {
                 false
             }
@@ -263,7 +269,7 @@ impl From<tonic::Status> for Ended {
 impl Refusal {
     // A node tells the first faults: a broken configuration of any size has its reason in them.
     fn message(&self) -> pb::Refused {
-        let fault = |fault: &proto::invalid::Invalid| pb::Fault {
+        let fault = |fault: &Invalid| pb::Fault {
             resource: fault.resource.as_ref().map(ToString::to_string).unwrap_or_default(),
             pointer: fault.pointer.clone(),
             detail: fault.detail.clone(),
