@@ -77,6 +77,25 @@ pub enum Source {
 
 // === impl Settings ===
 
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            database: None,
+            database_file: None,
+            admin_listen: ([127, 0, 0, 1], 7080).into(),
+            discovery_listen: ([127, 0, 0, 1], 7081).into(),
+            data_dir: ".portico".into(),
+            admin_token: None,
+            admin_token_file: None,
+            join_token: None,
+            join_token_file: None,
+            retention: 10_000,
+            max_body: 16 * 1024 * 1024,
+            insecure_cleartext: false,
+        }
+    }
+}
+
 impl Settings {
     /// The URL of the database.
     pub(crate) fn database_url(&self) -> anyhow::Result<String> {
