@@ -251,7 +251,9 @@ async fn found(pool: &SqlitePool) -> Result<(), StoreError> {
     let id = Uuid::new_v4();
     let founding = async {
         let mut transaction = pool.begin_with("begin immediate").await?;
-        let query = sqlx::query("insert into head (history, revision, root) values ($1, 0, $2) on conflict do nothing");
+        let query = sqlx::query(
+            "insert into head (single, history, revision, root) values (1, $1, 0, $2) on conflict do nothing",
+        );
         let query = query.bind(&id.as_bytes()[..]).bind(&root[..]);
         if query.execute(&mut *transaction).await?.rows_affected() == 1 {
             sqlx::query(
