@@ -50,8 +50,15 @@ pub(super) fn read(path: &Path) -> Result<ConfigFile, FileFaults> {
         }
         Ok(_) => {}
     }
-    // JSON is YAML too.
-    let value = serde_saphyr::from_str(&text).map_err(|error| faults(format!("is neither YAML nor JSON: {error}")))?;
+    // JSON is YAML too; and YAML is read as the admin API reads it: `no` is a text and so is `0755`.
+    let options = serde_saphyr::options! {
+        strict_booleans: true,
+        leading_zero_numbers_as_strings: true,
+        underscored_numbers_as_strings: true,
+        with_snippet: false,
+    };
+    let value = serde_saphyr::from_str_with_options(&text, options)
+        .map_err(|error| faults(format!("is neither YAML nor JSON: {error}")))?;
     let mut file = ConfigFile { path: path.into(), resources: Vec::new(), places: BTreeMap::new(), faults: Vec::new() };
     file.read(&value);
     Ok(file)
