@@ -1,1 +1,25 @@
-//! x
+//! The programs of Portico: `portico`, `portico-control-plane` and `portico-node`.
+//!
+//! Thin by intent: the planes are libraries, and what a command does with the admin API anybody can do with curl.
+//! The standard output is for results, the standard error for logs and failures; what is printed never holds a token
+//! unless printing it is the point.
+//!
+//! Floors, top to bottom: command → dev, serve, and one module a command → documents, client → output, failure, log, stop.
+
+mod apply;
+mod changes;
+mod client;
+pub mod command;
+mod delete;
+mod dev;
+mod documents;
+mod export;
+mod failure;
+mod get;
+mod healthcheck;
+mod log;
+mod nodes;
+mod output;
+mod revisions;
+mod serve;
+mod stop;

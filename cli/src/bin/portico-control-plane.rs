@@ -1,2 +1,5 @@
-//! x
-fn main() {}
+//! The program `portico-control-plane`.
+
+fn main() -> std::process::ExitCode {
+    portico::command::control_plane()
+}

@@ -1,2 +1,5 @@
-//! x
-fn main() {}
+//! The program `portico-node`.
+
+fn main() -> std::process::ExitCode {
+    portico::command::node()
+}

@@ -1,2 +1,5 @@
-//! x
-fn main() {}
+//! The program `portico`.
+
+fn main() -> std::process::ExitCode {
+    portico::command::portico()
+}

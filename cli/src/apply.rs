@@ -1,0 +1,121 @@
+//! `apply` and `diff`: makes the configuration what files say, as one revision, or shows what that would change.
+
+use crate::{
+    changes::{print_differences, print_names, tell_revision},
+    client::{Answer, Client, Query},
+    documents::Documents,
+    failure::Failure,
+    output::tell,
+};
+use clap::Args;
+use hyper::Method;
+use serde_json::Value;
+use std::{path::PathBuf, time::Duration};
+
+/// What is applied.
+#[derive(Args)]
+pub(crate) struct Source {
+    /// A file, a folder of .yaml, .yml and .json files, or `-` for the standard input; may be given several times.
+    #[arg(short, long = "file", required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Delete what the files leave out.
+    #[arg(long)]
+    prune: bool,
+    /// Delete only resources whose labels meet all conditions: key=value, key!=value, key or !key, commas between.
+    #[arg(long, value_name = "SELECTOR", requires = "prune")]
+    labels: Option<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    source: Source,
+    /// Change nothing; show what would change.
+    #[arg(long)]
+    dry_run: bool,
+    /// Allow a change that takes away more than half of a large configuration.
+    #[arg(long)]
+    confirm_shrink: bool,
+    /// Why; recorded with the revision.
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    #[command(flatten)]
+    wait: Wait,
+}
+
+#[derive(Args)]
+pub(crate) struct DiffArguments {
+    #[command(flatten)]
+    source: Source,
+    /// Exit with 1 when there is a difference.
+    #[arg(long)]
+    exit_code: bool,
+}
+
+/// Whether to wait until nodes run a change.
+#[derive(Args)]
+pub(crate) struct Wait {
+    /// Wait until that share of the live nodes runs the revision: `all`, `95%` or `n:3`.
+    #[arg(long, value_name = "SHARE")]
+    wait: Option<String>,
+    /// How long to wait, at most 60s.
+    #[arg(long, value_name = "DURATION", default_value = "10s", requires = "wait")]
+    timeout: String,
+}
+
+// === impl Wait ===
+
+impl Wait {
+    /// Adds it to a query, and returns for how long the answer may be held.
+    pub(crate) fn add_to(&self, query: &mut Query) -> Result<Duration, Failure> {
+        let Some(wait) = &self.wait else { return Ok(Duration::ZERO) };
+        let timeout =
+            proto::quantity::duration(&self.timeout).map_err(|error| Failure::Usage(format!("--timeout: {error}")))?;
+        query.add("wait", wait);
+        query.add("timeout", &self.timeout);
+        Ok(timeout)
+    }
+}
+
+/// Runs `portico apply`.
+pub(crate) async fn apply(client: Client, arguments: Arguments) -> Result<(), Failure> {
+    let mut query = Query::default();
+    query.add_flag("dry_run", arguments.dry_run);
+    query.add_flag("confirm_shrink", arguments.confirm_shrink);
+    if let Some(reason) = &arguments.reason {
+        query.add("reason", reason);
+    }
+    let wait = arguments.wait.add_to(&mut query)?;
+    let answer = send(&client, &arguments.source, query, wait).await?;
+    if arguments.dry_run {
+        print_differences(&answer.json()?)?;
+        tell("dry run: nothing was changed");
+        return Ok(());
+    }
+    let value = answer.json()?;
+    print_names(&value)?;
+    tell_revision(&answer, if value["changed"] == Value::Bool(false) { ": nothing had to be changed" } else { "" })
+}
+
+/// Runs `portico diff`.
+pub(crate) async fn diff(client: Client, arguments: DiffArguments) -> Result<(), Failure> {
+    let mut query = Query::default();
+    query.add_flag("dry_run", true);
+    let answer = send(&client, &arguments.source, query, Duration::ZERO).await?;
+    let differs = print_differences(&answer.json()?)?;
+    if differs && arguments.exit_code { Err(Failure::Drift) } else { Ok(()) }
+}
+
+async fn send(client: &Client, source: &Source, mut query: Query, wait: Duration) -> Result<Answer, Failure> {
+    let documents = Documents::read(&source.files)?;
+    if documents.len() == 0 && !source.prune {
+        return Err(Failure::Usage("the files hold no resource".into()));
+    }
+    query.add_flag("prune", source.prune);
+    if let Some(labels) = &source.labels {
+        query.add("labels", labels);
+    }
+    let body = Value::Object(documents.body.clone());
+    let answer = client.send(Method::POST, &query.path("/v1/apply"), Some(&body), wait).await?;
+    answer.success_or(|problem| documents.place(problem))
+}

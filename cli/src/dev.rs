@@ -1,0 +1,199 @@
+//! `dev`: both planes in one process, on loopback, with SQLite; the state stays in one folder.
+
+mod demo;
+mod ports;
+
+use crate::{
+    client::{Client, Server, Token},
+    failure::Failure,
+    output::{print, tell},
+    serve::multi_thread,
+    stop::stop,
+};
+use clap::Args;
+use data_plane::settings::{AccessLog, Listen};
+use ports::Ports;
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Start two small sample services and routes to them.
+    #[arg(long)]
+    demo: bool,
+    /// Where the state is kept.
+    #[arg(long, default_value = ".portico", value_name = "FOLDER")]
+    data_dir: PathBuf,
+    /// The port for traffic; 0 takes any that is free, as with the others.
+    #[arg(long, default_value_t = 8080, value_name = "PORT")]
+    http_port: u16,
+    /// The admin API's port.
+    #[arg(long, default_value_t = 7080, value_name = "PORT")]
+    admin_port: u16,
+    /// The port at which nodes ask for their configuration.
+    #[arg(long, default_value_t = 7081, value_name = "PORT")]
+    discovery_port: u16,
+    /// The port of the node's health and metrics.
+    #[arg(long, default_value_t = 7090, value_name = "PORT")]
+    status_port: u16,
+    /// Where the access log goes: `off`, `stdout` or a file.
+    #[arg(long, default_value = "off", value_name = "WHERE")]
+    access_log: String,
+    /// What is logged: a level, or `target=level` and commas between.
+    #[arg(long, env = "PORTICO_LOG", default_value = "warn")]
+    log: String,
+}
+
+/// Runs `portico dev`.
+pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
+    crate::log::start_text(&arguments.log).map_err(Failure::Usage)?;
+    multi_thread()?.block_on(dev(arguments))
+}
+
+async fn dev(arguments: Arguments) -> Result<(), Failure> {
+    let stop = stop()?;
+    let ports = Ports::find(&arguments)?;
+    let folder = &arguments.data_dir;
+
+    let control_plane =
+        control_plane::app::build(control_plane_settings(folder, &ports)).await.map_err(Failure::of_start)?;
+    let discovery = format!("http://{}", control_plane.discovery_address());
+    let admin = control_plane.admin_address();
+    let node = data_plane::app::build(node_settings(&arguments, &ports, discovery)).await.map_err(Failure::of_start)?;
+    let status = node.status_address();
+    let traffic = node
+        .addresses()
+        .first()
+        .map(|(_, address)| *address)
+        .ok_or_else(|| Failure::Runtime("the node has no listener".to_string()))?;
+
+    // The node drains first: until it is done it may still want the control plane.
+    let (node_is_done, node_done) = tokio::sync::oneshot::channel::<()>();
+    let planes = async move {
+        let mut control_plane = std::pin::pin!(control_plane.run(async { drop(node_done.await) }));
+        tokio::select! {
+            ended = &mut control_plane => ended,
+            ended = node.run(stop) => {
+                drop(node_is_done);
+                ended.and(control_plane.await)
+            }
+        }
+    };
+    let told = welcome(&arguments, Addresses { traffic, admin, status });
+    let mut planes = std::pin::pin!(planes);
+    tokio::select! {
+        ended = &mut planes => return Ok(ended?),
+        // The sample services live as long as the planes.
+        told = told => {
+            let _demo = told?;
+            planes.await?;
+        }
+    }
+    tell("stopped");
+    Ok(())
+}
+
+struct Addresses {
+    traffic: SocketAddr,
+    admin: SocketAddr,
+    status: SocketAddr,
+}
+
+fn control_plane_settings(folder: &Path, ports: &Ports) -> control_plane::settings::Settings {
+    control_plane::settings::Settings {
+        admin_listen: ports.admin,
+        discovery_listen: ports.discovery,
+        data_dir: folder.to_path_buf(),
+        ..control_plane::settings::Settings::default()
+    }
+}
+
+fn node_settings(arguments: &Arguments, ports: &Ports, discovery: String) -> data_plane::settings::Settings {
+    data_plane::settings::Settings {
+        listen: vec![Listen { name: "http".into(), address: ports.traffic }],
+        status_listen: ports.status,
+        control_plane: vec![discovery],
+        join_token_file: Some(arguments.data_dir.join("join.token")),
+        data_dir: arguments.data_dir.join("node"),
+        // Nobody balances over a developer's machine.
+        shutdown_delay: Duration::ZERO,
+        drain_timeout: Duration::from_secs(5),
+        access_log: match arguments.access_log.as_str() {
+            "off" => AccessLog::Off,
+            "stdout" => AccessLog::Stdout,
+            file => AccessLog::File(file.into()),
+        },
+        ..data_plane::settings::Settings::default()
+    }
+}
+
+/// Waits until both planes answer, sets up the demo, and prints where everything is.
+async fn welcome(arguments: &Arguments, addresses: Addresses) -> Result<Option<demo::Demo>, Failure> {
+    let token_file = arguments.data_dir.join("admin.token");
+    let token = Token::from_file(&token_file)?;
+    let client = Client::new(Server::parse(&format!("http://{}", addresses.admin))?, Some(token))?;
+    let status = Client::new(Server::parse(&format!("http://{}", addresses.status))?, None)?;
+    ready(&status).await?;
+    let demo = match arguments.demo {
+        true => Some(demo::Demo::start(&client).await?),
+        false => None,
+    };
+    let Addresses { traffic, admin, status } = addresses;
+    let token_file = quoted(&token_file.display().to_string());
+    let mut text = format!(
+        "Portico {} is up.\n\n  traffic    http://{traffic}\n  admin API  http://{admin}  (description: /docs)\n  \
+         status     http://{status}/metrics\n  token      in {token_file}\n\nTry:\n\n",
+        env!("CARGO_PKG_VERSION"),
+    );
+    match &demo {
+        Some(demo) => text.push_str(&demo.commands(traffic)),
+        None => text.push_str(&first_route(admin, traffic, &token_file)),
+    }
+    text.push_str("\nCtrl-C stops.\n");
+    print(&text)?;
+    Ok(demo)
+}
+
+/// Waits until the node has a configuration.
+async fn ready(status: &Client) -> Result<(), Failure> {
+    let asked = async {
+        loop {
+            match status.get("/readyz").await {
+                Ok(answer) if answer.status.is_success() => return,
+                Ok(_) | Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(15), asked).await;
+    waited.map_err(|_| Failure::Runtime("the node did not become ready within 15 s".into()))
+}
+
+fn first_route(admin: SocketAddr, traffic: SocketAddr, token_file: &str) -> String {
+    format!(
+        "  curl -X PUT http://{admin}/v1/routes/hello \\\n    -H \"Authorization: Bearer $(cat {token_file})\" \
+         -H 'Content-Type: application/json' \\\n    -d '{{\"match\": {{\"path\": {{\"exact\": \"/hello\"}}}}, \
+         \"respond\": {{\"body\": \"hello\\n\"}}}}'\n  curl http://{traffic}/hello\n"
+    )
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &str) -> String {
+    match path.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c)) {
+        true => path.to_string(),
+        false => format!("'{}'", path.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_printed_as_a_shell_takes_them() {
+        assert_eq!(quoted(".portico/admin.token"), ".portico/admin.token");
+        assert_eq!(quoted("my dir/it's"), r"'my dir/it'\''s'");
+    }
+}
