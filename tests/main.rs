@@ -1,1 +1,20 @@
-//! x
+//! The one test binary of the root package: a file per behaviour, over the real processes.
+//!
+//! `tidy` holds the invariants of the code map. A rule that cannot be broken in a test is no rule, so each of them is
+//! also fed a bad sample.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "all of it is test")]
+
+mod cli;
+mod database_away;
+mod dev;
+mod drains;
+mod harness;
+mod limits;
+mod no_request_lost;
+mod refused;
+mod restart;
+mod route_serves;
+mod tidy;
+mod unknown_node;
+mod writers;
