@@ -1,7 +1,8 @@
 -- The configuration and its history; the same tables as on Postgres, where the comments are.
 
 create table head (
-    single integer not null default 1,
+    -- No default: SQLite would count up instead.
+    single integer not null,
     history blob not null,
     revision integer not null,
     root blob not null,

@@ -1,0 +1,11 @@
+//! The store suite: the same cases on SQLite and on Postgres, through what the rest of the control plane uses.
+//!
+//! Postgres is the server of `PORTICO_TEST_POSTGRES`, the URL of a superuser; each case gets a database of its own.
+//! Without it those cases are left out, unless `PORTICO_TEST_REQUIRE_POSTGRES=1`, which makes that a failure.
+
+mod commits;
+mod faults;
+mod figures;
+mod harness;
+mod history;
+mod streams;
