@@ -17,7 +17,10 @@ use prost_reflect::{
     Value as Field,
 };
 use serde_json::{Map, Value};
-use std::{collections::HashMap, sync::LazyLock};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::LazyLock,
+};
 
 /// The descriptors of all messages, with their comments.
 pub(crate) static POOL: LazyLock<DescriptorPool> =
@@ -266,7 +269,9 @@ fn write_field(field: &Field) -> Value {
         Field::List(items) => Value::Array(items.iter().map(write_field).collect()),
         Field::Map(entries) => {
             let entry = |(key, value): (&MapKey, &Field)| Some((key.as_str()?.to_string(), write_field(value)));
-            Value::Object(entries.iter().filter_map(entry).collect())
+            // A map has no order of its own.
+            let sorted: BTreeMap<String, Value> = entries.iter().filter_map(entry).collect();
+            Value::Object(sorted.into_iter().collect())
         }
         Field::I64(_) | Field::U64(_) | Field::F32(_) | Field::F64(_) | Field::Bytes(_) | Field::EnumNumber(_) => {
             Value::Null
@@ -282,6 +287,13 @@ mod tests {
     fn faults(kind: Kind, value: &Value) -> Vec<(String, String)> {
         let faults = read(kind, value).expect_err("it is faulty");
         faults.into_iter().map(|fault| (fault.pointer, fault.detail)).collect()
+    }
+
+    #[test]
+    fn fields_are_written_in_the_order_of_the_contract_and_maps_sorted() {
+        let text = r#"{"name":"u","labels":{"a":"1","b":"2","c":"3"},"endpoints":[{"address":"a:1"}],"balance":{"random":{}}}"#;
+        let read = read(Kind::Upstream, &serde_json::from_str(text).expect("JSON")).expect("an upstream");
+        assert_eq!(write(&read).to_string(), text);
     }
 
     #[test]
