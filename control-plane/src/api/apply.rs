@@ -3,12 +3,13 @@
 
 use super::{
     bundle::Bundle,
-    call::Call,
+    call::{Call, off_thread},
     difference::{self, Difference},
     form::Tag,
     problem::Problem,
     query::{APPLY, DRY_RUN, EXPORT, LABELS, PRUNE},
     resources::{of_revision, read_selector},
+    selector::Selector,
     write::{Write, Written, refused},
 };
 use crate::commit::Refusal;
@@ -33,7 +34,7 @@ pub(crate) async fn apply(call: Call, body: Body) -> Result<Response, Problem> {
     let write = Write::read(&call, &parameters)?;
     let (value, bytes) = call.document(body).await?;
     let write = write.once(&call, &bytes)?;
-    let bundle = Arc::new(Bundle::read(&value)?);
+    let bundle = Arc::new(off_thread(move || Bundle::read(&value)).await?);
 
     let (conditions, planned) = (write.conditions.clone(), bundle.clone());
     let plan = Arc::new(move |snapshot: &Snapshot| {
@@ -47,32 +48,37 @@ pub(crate) async fn apply(call: Call, body: Body) -> Result<Response, Problem> {
         Ok(changes)
     });
     if dry_run {
-        return try_out(&call, &bundle, &*plan);
+        return off_thread(move || try_out(&call, &bundle, &*plan)).await;
     }
     let planned = plan.clone();
     let written = write.commit(&call, |key| bundle.place(key), move |snapshot| planned(snapshot)).await?;
-    let written = written.judged_by(&*plan);
-    let mut body = summary(&written);
-    let unchanged = bundle.unchanged(&written.before, &written.committed.snapshot);
-    body.insert("unchanged".into(), unchanged.iter().map(|key| Value::from(key.to_string())).collect());
-    Ok(answer(&call, &written, &body.into()))
+    off_thread(move || {
+        let written = written.judged_by(&*plan);
+        let mut body = summary(&written);
+        body.insert("unchanged".into(), bundle.unchanged(&written.before, &written.committed.snapshot));
+        Ok(answer(&call, &written, &body.into()))
+    })
+    .await
 }
 
 /// `GET /v1/export`.
 pub(crate) async fn export(call: Call) -> Result<Response, Problem> {
     let selector = read_selector(&call.parameters(&EXPORT)?)?;
     let head = call.state.publisher.head();
-    let mut body = Map::new();
-    for kind in KINDS {
-        let all = head.snapshot.of_kind(kind);
-        let selected = all.values().filter(|entry| selector.matches(entry.checked.labels()));
-        body.insert(kind.plural().into(), selected.map(|entry| json::write(&entry.resource)).collect());
-    }
-    let form = call.form();
-    let whole = selector == Default::default();
-    let tag = whole.then(|| Tag::of(head.snapshot.root(), form));
-    let response = form.write_tagged(tag, &call.head.headers, &body.into());
-    Ok(of_revision(head.identity.revision, response))
+    off_thread(move || {
+        let mut body = Map::new();
+        for kind in KINDS {
+            let all = head.snapshot.of_kind(kind);
+            let selected = all.values().filter(|entry| selector.matches(entry.checked.labels()));
+            body.insert(kind.plural().into(), selected.map(|entry| json::write(&entry.resource)).collect());
+        }
+        let form = call.form();
+        // A part has no tag of its own but that of its text.
+        let tag = (selector == Selector::default()).then(|| Tag::of(head.snapshot.root(), form));
+        let response = form.write_tagged(tag, &call.head.headers, &body.into());
+        Ok(of_revision(head.identity.revision, response))
+    })
+    .await
 }
 
 /// The revision of a write of many resources and what it did.
@@ -107,8 +113,7 @@ fn try_out(
     body.insert("dry_run".into(), true.into());
     body.insert("changed".into(), (before.root() != after.root()).into());
     body.extend(Difference::between(before, &after).summary());
-    let unchanged = bundle.unchanged(before, &after);
-    body.insert("unchanged".into(), unchanged.iter().map(|key| Value::from(key.to_string())).collect());
+    body.insert("unchanged".into(), bundle.unchanged(before, &after));
     body.insert("changes".into(), difference::changes(before, &after).into());
     let response = call.form().write(StatusCode::OK, &body.into());
     Ok(of_revision(head.identity.revision, response))

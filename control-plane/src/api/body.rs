@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::Value;
-use serde_saphyr::Options;
+use serde_saphyr::{Options, SnippetMode, UserMessageFormatter};
 use std::time::Duration;
 
 /// The media type of a merge patch.
@@ -108,7 +108,8 @@ fn parse_yaml(text: &str) -> Result<Value, Problem> {
     let parsed = serde_saphyr::from_str_with_options::<Strict>(text, yaml_options());
     parsed.map(|strict| strict.0).map_err(|error| {
         let place = error.location().map(|location| (location.line(), location.column()));
-        let text = error.to_string();
+        let options = serde_saphyr::render_options! { formatter: &UserMessageFormatter, snippets: SnippetMode::Off };
+        let text = error.render_with_options(options);
         // The place is told apart from the text, and a text is one line.
         let line = text.lines().next().unwrap_or_default();
         let told = place.map(|(line, column)| format!(" at line {line}, column {column}")).unwrap_or_default();
@@ -212,7 +213,7 @@ mod tests {
         let json = fault("{\"a\": 1,\n \"b\": {\"c\": 1, \"c\": 2}}", Language::Json);
         assert!(json.contains("\"c\" stands twice") && json.contains("line 2"), "{json}");
         let yaml = fault("a: 1\nb:\n  c: 1\n  c: 2\n", Language::Yaml);
-        assert!(yaml.contains("duplicate") && yaml.contains("line 4"), "{yaml}");
+        assert!(yaml.contains("duplicate") && yaml.contains("line 4") && !yaml.contains("Policy"), "{yaml}");
     }
 
     #[test]

@@ -70,10 +70,11 @@ impl Bundle {
         self.places.contains_key(key)
     }
 
-    /// The resources of the body that were the same before.
-    pub(crate) fn unchanged(&self, before: &Snapshot, after: &Snapshot) -> Vec<&ResourceKey> {
+    /// The names of the resources of the body that were the same before.
+    pub(crate) fn unchanged(&self, before: &Snapshot, after: &Snapshot) -> Value {
         let leaf = |snapshot: &Snapshot, key| snapshot.get(key).map(|entry| entry.leaf);
-        self.places.keys().filter(|key| leaf(before, key) == leaf(after, key)).collect()
+        let same = self.places.keys().filter(|key| leaf(before, key) == leaf(after, key));
+        same.map(|key| Value::from(key.to_string())).collect()
     }
 
     fn read_list(&mut self, kind: Kind, list: &[Value]) {

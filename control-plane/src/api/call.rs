@@ -61,8 +61,12 @@ impl Call {
     }
 }
 
-// A large body takes long enough to hold up others on this thread.
+/// Does what takes long where the configuration or the body is large, so that it does not hold up others on this thread.
+pub(crate) async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|stopped| std::panic::resume_unwind(stopped.into_panic()))
+}
+
 async fn parse(bytes: Bytes, language: Language) -> Result<Value, Problem> {
-    let parsed = tokio::task::spawn_blocking(move || body::parse(&bytes, language)).await;
-    parsed.unwrap_or_else(|stopped| std::panic::resume_unwind(stopped.into_panic()))
+    off_thread(move || body::parse(&bytes, language)).await
 }

@@ -63,7 +63,7 @@ pub(crate) async fn file(name: String, call: Call) -> Result<Response, Problem> 
         return Err(missing());
     }
     // `none` switches the badge off that would send the document to a validator elsewhere.
-    let config = Config::from(OPENAPI).validator_url("none").deep_linking(true).try_it_out_enabled(true);
+    let config = Config::from(OPENAPI).use_base_layout().validator_url("none").try_it_out_enabled(true);
     let file = serve(&name, Arc::new(config)).ok().flatten().ok_or_else(missing)?;
     let media_type = HeaderValue::try_from(file.content_type).map_err(|_| missing())?;
     Ok(typed(Bytes::from(file.bytes.into_owned()), media_type))

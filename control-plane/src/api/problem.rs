@@ -64,7 +64,7 @@ pub(crate) struct Problem {
     kind: ProblemKind,
     detail: String,
     errors: Vec<Value>,
-    members: Map<String, Value>,
+    members: Vec<(&'static str, Value)>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -127,7 +127,7 @@ impl ProblemKind {
 impl Problem {
     /// A problem of a kind, with what to do about it.
     pub(crate) fn new(kind: ProblemKind, detail: impl Into<String>) -> Problem {
-        let (errors, members, headers) = (Vec::new(), Map::new(), Vec::new());
+        let (errors, members, headers) = (Vec::new(), Vec::new(), Vec::new());
         Problem { kind, detail: detail.into(), errors, members, headers }
     }
 
@@ -138,9 +138,7 @@ impl Problem {
 
     /// A query parameter or header that cannot be understood.
     pub(crate) fn invalid_request(place: &str, detail: impl std::fmt::Display) -> Problem {
-        let mut problem = Problem::new(ProblemKind::InvalidRequest, format!("{place}: {detail}"));
-        problem.members.insert("parameter".into(), place.into());
-        problem
+        Problem::new(ProblemKind::InvalidRequest, format!("{place}: {detail}")).with("parameter", place)
     }
 
     /// The database is away.
@@ -163,8 +161,8 @@ impl Problem {
     }
 
     /// Adds a member of its own.
-    pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Problem {
-        self.members.insert(name.into(), value.into());
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<Value>) -> Problem {
+        self.members.push((name, value.into()));
         self
     }
 
@@ -202,7 +200,7 @@ impl Problem {
         if !self.errors.is_empty() {
             body.insert("errors".into(), self.errors.into());
         }
-        body.extend(self.members);
+        body.extend(self.members.into_iter().map(|(name, value)| (name.to_owned(), value)));
         let mut response = (self.kind.status(), Value::Object(body).to_string()).into_response();
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         response.headers_mut().extend(self.headers);

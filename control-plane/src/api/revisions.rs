@@ -2,7 +2,7 @@
 
 use super::{
     apply,
-    call::Call,
+    call::{Call, off_thread},
     difference,
     page::{self, Page},
     problem::Problem,
@@ -48,8 +48,11 @@ pub(crate) async fn diff(number: String, call: Call) -> Result<Response, Problem
         None => (revision.saturating_sub(1), revision),
     };
     let (before, after) = (at(&call, from).await?, at(&call, to).await?);
-    let body = json!({"from": from, "to": to, "changes": difference::changes(&before, &after)});
-    Ok(call.form().write_tagged(None, &call.head.headers, &body))
+    off_thread(move || {
+        let body = json!({"from": from, "to": to, "changes": difference::changes(&before, &after)});
+        Ok(call.form().write_tagged(None, &call.head.headers, &body))
+    })
+    .await
 }
 
 /// `POST /v1/revisions/{revision}/restore`: makes the configuration what it was, in a new revision.
@@ -64,8 +67,11 @@ pub(crate) async fn restore(number: String, call: Call, body: Body) -> Result<Re
     });
     let planned = plan.clone();
     let written = write.commit(&call, |_| None, move |snapshot| planned(snapshot)).await?;
-    let written = written.judged_by(&*plan);
-    Ok(apply::answer(&call, &written, &apply::summary(&written).into()))
+    off_thread(move || {
+        let written = written.judged_by(&*plan);
+        Ok(apply::answer(&call, &written, &apply::summary(&written).into()))
+    })
+    .await
 }
 
 /// A time as RFC 3339 has it.

@@ -13,6 +13,7 @@ use super::{router, state::ApiState};
 use crate::{
     commit::Committer, nodes::Nodes, publisher::Publisher, settings::Token, store::Store, telemetry::Telemetry,
 };
+use axum::Router;
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -37,7 +38,7 @@ struct Api {
     address: SocketAddr,
     state: ApiState,
     // Both end with the test.
-    _running: JoinSet<()>,
+    running: JoinSet<()>,
     _directory: TempDir,
 }
 
@@ -72,7 +73,15 @@ impl Api {
         let router = router(state.clone());
         running.spawn(async move { axum::serve(listener, router).await.unwrap() });
         running.spawn(async move { publisher.run().await });
-        Api { address, state, _running: running, _directory: directory }
+        Api { address, state, running, _directory: directory }
+    }
+
+    /// The same with another router.
+    async fn with_router(mut self, router: Router) -> Api {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        self.address = listener.local_addr().unwrap();
+        self.running.spawn(async move { axum::serve(listener, router).await.unwrap() });
+        self
     }
 
     /// Sends a request as it is.

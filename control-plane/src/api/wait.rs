@@ -42,7 +42,7 @@ pub(crate) fn header(waited: &Waited) -> HeaderValue {
     let end = match (waited.reached, waited.live) {
         (true, 0) => "no-live-nodes",
         (true, _) => "reached",
-        (false, _) => "timed-out",
+        (false, _) => "not-reached",
     };
     let text = format!("{end}; running={}; live={}", waited.running, waited.live);
     HeaderValue::try_from(text).expect("it is of words and numbers")

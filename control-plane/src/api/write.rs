@@ -211,7 +211,7 @@ pub(crate) fn refused(refusal: Refusal, place: impl Fn(&ResourceKey) -> Option<S
     match refusal {
         Refusal::NotFound(key) => Problem::not_found(format_args!("{} named {:?}", key.kind, key.name)),
         Refusal::Exists(key) => {
-            let detail = format!("a {} named {:?} exists; PUT replaces it", key.kind, key.name);
+            let detail = format!("{} {:?} exists; PUT replaces it", key.kind, key.name);
             Problem::new(ProblemKind::NameTaken, detail).with("resource", key.to_string())
         }
         Refusal::Precondition { detail } => Problem::new(ProblemKind::PreconditionFailed, detail),

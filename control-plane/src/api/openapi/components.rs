@@ -42,7 +42,7 @@ pub(super) fn headers() -> Map<String, Value> {
         ("Portico-Revision", "The revision of the configuration that the answer is of.", &number, json!(42)),
         (
             "Portico-Wait",
-            "How a wait ended: `reached`, `timed-out` or `no-live-nodes`, and how many live nodes run the revision.",
+            "How a wait ended: `reached`, `not-reached` or `no-live-nodes`, and how many live nodes run the revision.",
             &text,
             json!("reached; running=3; live=3"),
         ),

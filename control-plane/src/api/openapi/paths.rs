@@ -77,7 +77,7 @@ fn list(kind: Kind) -> Value {
 
 fn create(kind: Kind) -> Value {
     let created = [&WRITTEN[..], &["Location", "Idempotency-Replayed"]].concat();
-    written(Operation::new(kind.plural(), &format!("create{}", message(kind)), &format!("Create a {kind}")))
+    written(Operation::new(kind.plural(), &format!("create{}", message(kind)), &format!("Create {}", one(kind))))
         .about("A name that is left out is made up: a UUIDv7.")
         .parameter("Idempotency-Key")
         .body(&format!("The {kind}."), resource_body(kind))
@@ -87,7 +87,7 @@ fn create(kind: Kind) -> Value {
 }
 
 fn get(kind: Kind) -> Value {
-    Operation::new(kind.plural(), &format!("get{}", message(kind)), &format!("Get a {kind}"))
+    Operation::new(kind.plural(), &format!("get{}", message(kind)), &format!("Get {}", one(kind)))
         .parameter("name")
         .parameter("If-None-Match-Read")
         .answer(200, "As it was written.", &message(kind), &example(kind), &READ)
@@ -97,16 +97,20 @@ fn get(kind: Kind) -> Value {
 }
 
 fn put(kind: Kind) -> Value {
-    written(Operation::new(kind.plural(), &format!("put{}", message(kind)), &format!("Create or replace a {kind}")))
-        .about("The same body twice makes one revision. The name may be left out of the body.")
-        .parameter("name")
-        .parameter("If-Match")
-        .parameter("If-None-Match")
-        .body(&format!("The {kind}, whole."), resource_body(kind))
-        .answer(200, "It was replaced, or was the same.", &message(kind), &example(kind), &WRITTEN)
-        .answer(201, "It was created.", &message(kind), &example(kind), &WRITTEN)
-        .problems(&[ProblemKind::PreconditionFailed])
-        .build()
+    written(Operation::new(
+        kind.plural(),
+        &format!("put{}", message(kind)),
+        &format!("Create or replace {}", one(kind)),
+    ))
+    .about("The same body twice makes one revision. The name may be left out of the body.")
+    .parameter("name")
+    .parameter("If-Match")
+    .parameter("If-None-Match")
+    .body(&format!("The {kind}, whole."), resource_body(kind))
+    .answer(200, "It was replaced, or was the same.", &message(kind), &example(kind), &WRITTEN)
+    .answer(201, "It was created.", &message(kind), &example(kind), &WRITTEN)
+    .problems(&[ProblemKind::PreconditionFailed])
+    .build()
 }
 
 fn patch(kind: Kind) -> Value {
@@ -114,7 +118,7 @@ fn patch(kind: Kind) -> Value {
         "schema": {"type": "object", "description": "What is null is taken away; lists are replaced whole."},
         "example": {"labels": {"team": "pay", "legacy": null}},
     }});
-    written(Operation::new(kind.plural(), &format!("patch{}", message(kind)), &format!("Change a {kind}")))
+    written(Operation::new(kind.plural(), &format!("patch{}", message(kind)), &format!("Change {}", one(kind))))
         .about("By a JSON merge patch (RFC 7396). The result is checked; pointers of faults are into the result.")
         .parameter("name")
         .parameter("If-Match")
@@ -126,7 +130,7 @@ fn patch(kind: Kind) -> Value {
 }
 
 fn delete(kind: Kind) -> Value {
-    written(Operation::new(kind.plural(), &format!("delete{}", message(kind)), &format!("Delete a {kind}")))
+    written(Operation::new(kind.plural(), &format!("delete{}", message(kind)), &format!("Delete {}", one(kind))))
         .parameter("name")
         .parameter("If-Match")
         .response(204, "It is gone.", None, &["Portico-Revision", "Portico-Wait"])
@@ -296,6 +300,11 @@ fn node() -> Value {
         },
         "refused": null,
     })
+}
+
+fn one(kind: Kind) -> String {
+    let article = if kind.as_str().starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    format!("{article} {kind}")
 }
 
 fn title(word: &str) -> String {

@@ -1,6 +1,8 @@
 //! What is wrong with a request, and what it gets.
 
 use super::{Api, MAX_BODY, TOKEN, route, upstream};
+use crate::api::edge;
+use axum::{Router, middleware::from_fn, routing::get};
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
@@ -214,4 +216,16 @@ async fn a_head_is_a_get_without_its_body() {
         assert_eq!(get.headers.get("content-type"), head.headers.get("content-type"), "{target}");
         assert!(head.body.is_empty());
     }
+}
+
+#[tokio::test]
+async fn a_panic_is_the_request_s_own() {
+    async fn panics() {
+        panic!("as it should")
+    }
+    let router = Router::new().route("/boom", get(panics)).layer(from_fn(edge::surround));
+    let api = Api::start().await.with_router(router).await;
+    let problem = api.get("/boom").await.check_problem(500, "internal");
+    assert!(!problem.to_string().contains("as it should"), "{problem}");
+    api.get("/boom").await.check_problem(500, "internal");
 }

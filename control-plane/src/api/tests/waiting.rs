@@ -29,7 +29,7 @@ async fn who_lags_is_named_and_the_write_stands() {
     let api = Api::start().await;
     let _session = api.state.nodes.connect(node("a")).unwrap();
     let answer = api.put("/v1/upstreams/a?wait=all&timeout=100ms", &upstream()).await.check(202);
-    assert_eq!(answer.header("portico-wait"), "timed-out; running=0; live=1");
+    assert_eq!(answer.header("portico-wait"), "not-reached; running=0; live=1");
     let body = answer.json();
     assert_eq!((&body["revision"], &body["wait"]["live"]), (&json!(1), &json!(1)));
     assert_eq!(body["wait"]["lagging"][0]["id"], "a");
