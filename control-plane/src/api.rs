@@ -78,7 +78,7 @@ fn guarded() -> Vec<(String, MethodRouter<ApiState>)> {
 /// What is open to whoever reaches the port.
 fn open() -> Vec<(String, MethodRouter<ApiState>)> {
     vec![
-        (docs::OPENAPI.into(), get(docs::description)),
+        (openapi::PATH.into(), get(docs::description)),
         ("/docs".into(), get(docs::page)),
         ("/docs/{file}".into(), get(|Path(file), call: Call| docs::file(file, call))),
         ("/livez".into(), get(status::livez)),

@@ -5,10 +5,9 @@ use super::{
     bundle::Bundle,
     call::{Call, off_thread},
     difference::{self, Difference},
-    form::Tag,
+    form::{Tag, of_revision},
     problem::Problem,
     query::{APPLY, DRY_RUN, EXPORT, LABELS, PRUNE},
-    resources::{of_revision, read_selector},
     selector::Selector,
     write::{Write, Written, refused},
 };
@@ -30,7 +29,7 @@ pub(crate) async fn apply(call: Call, body: Body) -> Result<Response, Problem> {
     if !prune && parameters.text(&LABELS).is_some() {
         return Err(Problem::invalid_request("labels", "limits what prune deletes; add prune=true"));
     }
-    let selector = read_selector(&parameters)?;
+    let selector = Selector::read(&parameters)?;
     let write = Write::read(&call, &parameters)?;
     let (value, bytes) = call.document(body).await?;
     let write = write.once(&call, &bytes)?;
@@ -63,7 +62,7 @@ pub(crate) async fn apply(call: Call, body: Body) -> Result<Response, Problem> {
 
 /// `GET /v1/export`.
 pub(crate) async fn export(call: Call) -> Result<Response, Problem> {
-    let selector = read_selector(&call.parameters(&EXPORT)?)?;
+    let selector = Selector::read(&call.parameters(&EXPORT)?)?;
     let head = call.state.publisher.head();
     off_thread(move || {
         let mut body = Map::new();

@@ -139,8 +139,11 @@ fn yaml_options() -> Options {
     }
 }
 
-// The type without its parameters; a charset other than UTF-8 is refused.
+// The type without its parameters; a charset other than UTF-8 is refused, and so is what is compressed.
 fn media_type(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    if headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+        return Err(unsupported("a Content-Encoding is not taken; send the body as it is"));
+    }
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(None) };
     let text = value.to_str().map_err(|_| unsupported("Content-Type is not a media type"))?;
     let mut parts = text.split(';');
@@ -260,5 +263,6 @@ mod tests {
             let problem = language(&headers(refused)).unwrap_err();
             assert_eq!(problem.kind(), ProblemKind::UnsupportedMediaType, "{refused}");
         }
+        assert!(language(&HeaderMap::from_iter([(header::CONTENT_ENCODING, "gzip".parse().unwrap())])).is_err());
     }
 }

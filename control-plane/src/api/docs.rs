@@ -8,9 +8,6 @@ use http::{HeaderValue, header};
 use std::sync::{Arc, LazyLock};
 use utoipa_swagger_ui::{Config, serve};
 
-/// Where the description is.
-pub(crate) const OPENAPI: &str = "/openapi.json";
-
 // Swagger UI sets style attributes; nothing else is inline and nothing is from elsewhere.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -63,7 +60,7 @@ pub(crate) async fn file(name: String, call: Call) -> Result<Response, Problem> 
         return Err(missing());
     }
     // `none` switches the badge off that would send the document to a validator elsewhere.
-    let config = Config::from(OPENAPI).use_base_layout().validator_url("none").try_it_out_enabled(true);
+    let config = Config::from(openapi::PATH).use_base_layout().validator_url("none").try_it_out_enabled(true);
     let file = serve(&name, Arc::new(config)).ok().flatten().ok_or_else(missing)?;
     let media_type = HeaderValue::try_from(file.content_type).map_err(|_| missing())?;
     Ok(typed(Bytes::from(file.bytes.into_owned()), media_type))

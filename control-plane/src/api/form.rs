@@ -2,10 +2,14 @@
 
 use super::body::{JSON, YAML};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use proto::{identity::hex, resource::Hash};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+/// The revision that an answer is of.
+const REVISION: HeaderName = HeaderName::from_static("portico-revision");
 
 /// In which language an answer is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +21,18 @@ pub(crate) enum Form {
 /// A strong entity tag. Two forms of one thing have tags of their own, but the same digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Tag(String);
+
+/// Marks an answer with the revision that it is of.
+pub(crate) fn of_revision(revision: u64, mut response: Response) -> Response {
+    response.headers_mut().insert(REVISION, HeaderValue::from(revision));
+    response
+}
+
+/// A time as RFC 3339 has it.
+pub(crate) fn time_text(time: OffsetDateTime) -> String {
+    // Only a year beyond 9999 cannot be written.
+    time.format(&Rfc3339).unwrap_or_default()
+}
 
 // === impl Form ===
 

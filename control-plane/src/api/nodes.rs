@@ -2,11 +2,11 @@
 
 use super::{
     call::Call,
+    form::time_text,
     page::{self, Page},
     problem::Problem,
     query::{LIST, NONE},
-    resources::read_selector,
-    revisions::time_text,
+    selector::Selector,
 };
 use crate::nodes::NodeStatus;
 use axum::response::Response;
@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 /// `GET /v1/nodes`: by id.
 pub(crate) async fn list(call: Call) -> Result<Response, Problem> {
     let parameters = call.parameters(&LIST)?;
-    let selector = read_selector(&parameters)?;
+    let selector = Selector::read(&parameters)?;
     let filter = format!("nodes {selector}");
     let page = Page::read(&parameters, &filter)?;
     let mut nodes = call.state.nodes.list();

@@ -10,6 +10,9 @@ mod schemas;
 
 use serde_json::{Map, Value, json};
 
+/// Where the document is.
+pub(crate) const PATH: &str = "/openapi.json";
+
 const ABOUT: &str = "Says what is true in Portico. One life cycle holds for every kind of resource: PUT creates or \
     replaces, POST creates, PATCH merges, DELETE deletes what nothing refers to; each write that changes something \
     makes one numbered revision of the whole configuration. `apply` makes one revision of many resources, all or \

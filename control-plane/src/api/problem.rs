@@ -102,7 +102,7 @@ impl ProblemKind {
                 (StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", "the key was used with another request")
             }
             ProblemKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "the control plane has a fault"),
-            ProblemKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the database is away"),
+            ProblemKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "not available now"),
         }
     }
 

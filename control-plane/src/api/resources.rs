@@ -4,12 +4,12 @@
 
 use super::{
     call::Call,
-    form::Tag,
+    form::{Tag, of_revision},
     page::{self, Page},
     problem::Problem,
-    query::{LABELS, LIST, NONE, Parameters, WRITE},
+    query::{LIST, NONE, WRITE},
     selector::Selector,
-    write::{REVISION, Write, Written, refused},
+    write::{Write, Written, refused},
 };
 use crate::commit::Refusal;
 use axum::{
@@ -31,7 +31,7 @@ use uuid::Uuid;
 /// `GET /v1/{kind}`: a page of the resources, by name.
 pub(crate) async fn list(kind: Kind, call: Call) -> Result<Response, Problem> {
     let parameters = call.parameters(&LIST)?;
-    let selector = read_selector(&parameters)?;
+    let selector = Selector::read(&parameters)?;
     let filter = format!("{} {selector}", kind.plural());
     let page = Page::read(&parameters, &filter)?;
     let head = call.state.publisher.head();
@@ -137,18 +137,6 @@ pub(crate) async fn delete(kind: Kind, name: String, call: Call) -> Result<Respo
         }
     });
     Ok(written.await?.answer(&call, StatusCode::NO_CONTENT.into_response()))
-}
-
-/// The selector that a request gives; every resource without one.
-pub(crate) fn read_selector(parameters: &Parameters) -> Result<Selector, Problem> {
-    let selector = parameters.text(&LABELS).map(Selector::parse).transpose();
-    selector.map(Option::unwrap_or_default).map_err(|detail| Problem::invalid_request("labels", detail))
-}
-
-/// Marks an answer with the revision that it is of.
-pub(crate) fn of_revision(revision: u64, mut response: Response) -> Response {
-    response.headers_mut().insert(REVISION, HeaderValue::from(revision));
-    response
 }
 
 // One more than the page holds, if there is one; the whole list is never sorted.

@@ -4,6 +4,7 @@ use super::{
     apply,
     call::{Call, off_thread},
     difference,
+    form::time_text,
     page::{self, Page},
     problem::Problem,
     query::{DIFF, NONE, PAGES, TO, WRITE},
@@ -14,7 +15,6 @@ use axum::{body::Body, response::Response};
 use proto::{identity::hex, snapshot::Snapshot};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// `GET /v1/revisions`: newest first.
 pub(crate) async fn list(call: Call) -> Result<Response, Problem> {
@@ -72,12 +72,6 @@ pub(crate) async fn restore(number: String, call: Call, body: Body) -> Result<Re
         Ok(apply::answer(&call, &written, &apply::summary(&written).into()))
     })
     .await
-}
-
-/// A time as RFC 3339 has it.
-pub(crate) fn time_text(time: OffsetDateTime) -> String {
-    // Only a year beyond 9999 cannot be written.
-    time.format(&Rfc3339).unwrap_or_default()
 }
 
 fn json(revision: &Revision) -> Value {

@@ -1,5 +1,9 @@
 //! Which resources are meant, by their labels: `team=pay,env!=dev,!legacy,owner`.
 
+use super::{
+    problem::Problem,
+    query::{LABELS, Parameters},
+};
 use std::{collections::BTreeMap, fmt};
 
 // More conditions than labels that a resource can have are a mistake.
@@ -21,8 +25,13 @@ enum Condition {
 // === impl Selector ===
 
 impl Selector {
-    /// Parses a selector; the error says what is wrong.
-    pub(crate) fn parse(text: &str) -> Result<Selector, String> {
+    /// The selector that a request gives; that of every resource without one.
+    pub(crate) fn read(parameters: &Parameters) -> Result<Selector, Problem> {
+        let selector = parameters.text(&LABELS).map(Selector::parse).transpose();
+        selector.map(Option::unwrap_or_default).map_err(|detail| Problem::invalid_request("labels", detail))
+    }
+
+    fn parse(text: &str) -> Result<Selector, String> {
         let conditions: Vec<Condition> = text.split(',').map(Condition::parse).collect::<Result<_, _>>()?;
         if conditions.len() > MAX_CONDITIONS {
             return Err(format!("at most {MAX_CONDITIONS} conditions can be given"));

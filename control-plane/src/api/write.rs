@@ -5,6 +5,7 @@ use super::{
     call::Call,
     conditions::Conditions,
     difference::Difference,
+    form::of_revision,
     problem::{Problem, ProblemKind},
     query::{CONFIRM_SHRINK, Parameters, REASON, TIMEOUT, WAIT},
     wait,
@@ -27,16 +28,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The revision that an answer is of.
-pub(crate) const REVISION: HeaderName = HeaderName::from_static("portico-revision");
 /// Why a change is made.
-pub(crate) const REASON_HEADER: HeaderName = HeaderName::from_static("portico-reason");
+const REASON_HEADER: HeaderName = HeaderName::from_static("portico-reason");
 /// How a wait ended.
-pub(crate) const WAIT_HEADER: HeaderName = HeaderName::from_static("portico-wait");
+const WAIT_HEADER: HeaderName = HeaderName::from_static("portico-wait");
 /// The answer is that of an earlier request with the same key.
-pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// A key under which the same request is carried out once.
-pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The longest reason and the longest idempotency key.
 pub(crate) const MAX_TEXT: usize = 255;
@@ -177,14 +176,13 @@ impl Written {
             Some(_) | None => response,
         };
         let headers = answer.headers_mut();
-        headers.insert(REVISION, HeaderValue::from(revision));
         if let Some(waited) = &self.waited {
             headers.insert(WAIT_HEADER, wait::header(waited));
         }
         if self.committed.replayed {
             headers.insert(REPLAYED, HeaderValue::from_static("true"));
         }
-        answer
+        of_revision(revision, answer)
     }
 }
 

@@ -3,7 +3,6 @@
 use super::{in_both, operation::Operation, reference, schemas::message};
 use crate::api::{
     body::{JSON, MERGE_PATCH},
-    docs,
     problem::ProblemKind,
     query::{APPLY, DIFF, EXPORT, LIST, PAGES, WRITE},
 };
@@ -53,7 +52,7 @@ pub(super) fn paths() -> Map<String, Value> {
     add("/v1/revisions/{revision}/restore", json!({"post": restore()}));
     add("/v1/nodes", json!({"get": list_nodes()}));
     add("/v1/nodes/{id}", json!({"get": get_node()}));
-    add(docs::OPENAPI, json!({"get": open("getDescription", DESCRIPTION, "This document", JSON)}));
+    add(super::PATH, json!({"get": open("getDescription", DESCRIPTION, "This document", JSON)}));
     add("/docs", json!({"get": open("getDocs", DESCRIPTION, "This document, for people", "text/html")}));
     let file = open("getDocsFile", DESCRIPTION, "A file of that page", "*/*");
     add("/docs/{file}", json!({"get": file}));
@@ -214,7 +213,13 @@ fn list_nodes() -> Value {
     Operation::new(NODES, "listNodes", "List nodes")
         .query(&LIST)
         .parameter("If-None-Match-Read")
-        .answer(200, "A page, by id.", "NodeList", &json!({"nodes": [node()], "next_page_token": ""}), &["ETag"])
+        .answer(
+            200,
+            "A page, by id.",
+            "NodeList",
+            &json!({"nodes": [node()], "next_page_token": ""}),
+            &["ETag", "Portico-Stale"],
+        )
         .response(304, "The client has it already.", None, &["ETag"])
         .build()
 }
