@@ -11,5 +11,6 @@ pub(crate) mod ports;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod stack;
+pub(crate) mod trial;
 pub(crate) mod upstream;
 pub(crate) mod wait;

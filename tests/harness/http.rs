@@ -123,15 +123,6 @@ impl Connection {
         }
         Ok(body)
     }
-
-    /// Whether the other side has closed, with nothing left to read.
-    pub(crate) fn is_closed(&mut self) -> io::Result<bool> {
-        match self.stream.fill_buf() {
-            Ok(bytes) => Ok(bytes.is_empty()),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(true),
-            Err(error) => Err(error),
-        }
-    }
 }
 
 /// One request on a connection of its own.

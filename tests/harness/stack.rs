@@ -8,11 +8,7 @@ use super::{
     wait::eventually,
 };
 use rustix::process::Signal;
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{net::SocketAddr, path::PathBuf, process::Command};
 use tempfile::TempDir;
 
 const JOIN_TOKEN: &str = "a-join-token-for-tests";
@@ -172,19 +168,6 @@ impl Node {
         sent.unwrap_or_else(|error| panic!("failed to {} {}: {error}", request.method, request.target))
     }
 
-    /// A metric's value, summed over its labels; `None` when it is not there.
-    pub(crate) fn metric(&self, name: &str) -> Option<f64> {
-        let text = send(self.status, &Request::get("/metrics")).ok()?.text();
-        let values = text.lines().filter_map(|line| {
-            let rest = line.strip_prefix(name)?;
-            if !rest.starts_with([' ', '{']) {
-                return None;
-            }
-            rest.rsplit(' ').next()?.parse::<f64>().ok()
-        });
-        values.fold(None, |sum: Option<f64>, value| Some(sum.unwrap_or(0.0) + value))
-    }
-
     /// Ends it as a loss of power would.
     pub(crate) fn kill(&mut self) {
         self.process.take().expect("it runs").kill();
@@ -207,12 +190,13 @@ impl Node {
         self.process.as_mut().expect("it runs")
     }
 
+    /// What it has printed so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("node.log")).unwrap_or_default()
+    }
+
     /// Where its state is.
     pub(crate) fn state(&self) -> PathBuf {
         self.folder.path().join("state")
-    }
-
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
     }
 }

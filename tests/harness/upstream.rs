@@ -7,7 +7,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     thread,
     time::Duration,
@@ -26,7 +26,6 @@ pub(crate) struct Seen {
 pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
     stopped: Arc<AtomicBool>,
-    connections: Arc<AtomicUsize>,
 }
 
 impl Seen {
@@ -89,8 +88,7 @@ impl Upstream {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let stopped = Arc::new(AtomicBool::new(false));
-        let connections = Arc::new(AtomicUsize::new(0));
-        let upstream = Upstream { address, stopped: stopped.clone(), connections: connections.clone() };
+        let upstream = Upstream { address, stopped: stopped.clone() };
         let script = Arc::new(script);
         thread::spawn(move || {
             for stream in listener.incoming() {
@@ -98,7 +96,6 @@ impl Upstream {
                     return;
                 }
                 let Ok(stream) = stream else { continue };
-                connections.fetch_add(1, Ordering::AcqRel);
                 // A thread must not outlive the test by more than this.
                 let _ = stream.set_read_timeout(Some(Duration::from_secs(120)));
                 let _ = stream.set_nodelay(true);
@@ -107,11 +104,6 @@ impl Upstream {
             }
         });
         upstream
-    }
-
-    /// How many connections it has taken.
-    pub(crate) fn connections(&self) -> usize {
-        self.connections.load(Ordering::Acquire)
     }
 }
 
