@@ -199,7 +199,9 @@ impl Conversation {
                 Ok(())
             }
             Some(node_message::Message::Refused(refused)) => {
-                let identity = required(refused.identity.as_ref())?;
+                let shown = required(refused.identity.as_ref())?;
+                // One is under way at a time, so that is what was refused, even when its identity was damaged as well.
+                let identity = self.under_way.map_or(shown, |(sent, _)| sent);
                 let faults = refused.faults.into_iter().take(MAX_FAULTS).map(fault).collect();
                 self.session.refused(identity, faults);
                 self.settle(identity);
