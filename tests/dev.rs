@@ -14,6 +14,8 @@ fn start(folder: &Path, arguments: &[&str]) -> Dev {
     let mut command = Command::new(env!("CARGO_BIN_EXE_portico"));
     command.arg("dev").args(arguments).current_dir(folder);
     let ports = ["--http-port", "0", "--admin-port", "0", "--discovery-port", "0", "--status-port", "0"];
+    // What an earlier one printed is not this one's.
+    let _ = std::fs::remove_file(folder.join("dev.log"));
     let mut process = Process::start("dev", command.args(ports), folder);
     let text = eventually("dev is up", || {
         assert!(process.is_running(), "dev ended");

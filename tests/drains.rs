@@ -18,7 +18,8 @@ use std::{
 #[test]
 fn a_request_in_flight_is_answered_before_the_node_ends() {
     let control_plane = ControlPlane::start();
-    let mut node = control_plane.node();
+    let mut node = control_plane.node_with(&["--shutdown-delay", "0s"]);
+    node.restart();
     let (held, release) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let script = (held.clone(), release.clone());
     let slow = Upstream::scripted(move |stream| {
@@ -37,6 +38,7 @@ fn a_request_in_flight_is_answered_before_the_node_ends() {
 
     node.terminate();
     eventually("the node says that it is not ready", || (!node.is_ready()).then_some(()));
+    eventually("the node takes nobody new", || Connection::open(traffic).is_err().then_some(()));
     release.store(true, Ordering::Release);
     let response = client.join().unwrap();
     assert_eq!((response.status, response.text().as_str()), (200, "slow"));

@@ -1,9 +1,10 @@
 //! A node needs nobody to start: it boots from its disk, or from a file.
 
 use crate::harness::{
+    http::{Request, send},
     postgres::Postgres,
     process::Process,
-    stack::{ControlPlane, Node, folder},
+    stack::{ControlPlane, JOIN_TOKEN, Node, folder},
     upstream::Upstream,
     wait::eventually,
 };
@@ -44,29 +45,34 @@ fn a_node_boots_with_the_control_plane_and_the_database_off() {
 }
 
 #[test]
-fn a_torn_slot_on_disk_is_not_booted_from() {
-    let control_plane = ControlPlane::start();
+fn a_damaged_configuration_on_disk_is_not_run() {
+    let mut control_plane = ControlPlane::start();
     let mut node = control_plane.node();
-    for revision in 1..=3 {
-        let body = json!({"match": {"path": {"exact": "/a"}}, "respond": {"body": format!("{revision}")}});
-        control_plane.admin.put("/v1/routes/a?wait=all", &body);
-        eventually("the revision is on the node's disk", || {
-            let running = control_plane.admin.get("/v1/nodes")["nodes"][0]["running"].clone();
-            (running["revision"] == revision && running["persisted"] == true).then_some(())
-        });
-    }
+    let body = json!({"match": {"path": {"exact": "/a"}}, "respond": {"body": "a"}});
+    control_plane.admin.put("/v1/routes/a?wait=all", &body);
+    eventually("the revision is on the node's disk", || {
+        let running = control_plane.admin.get("/v1/nodes")["nodes"][0]["running"].clone();
+        (running["revision"] == 1 && running["persisted"] == true).then_some(())
+    });
     node.kill();
-    drop(control_plane);
-    // The newest file is that of the newest slot.
-    let newest =
-        files_below(&node.state()).into_iter().max_by_key(|path| fs::metadata(path).unwrap().modified().unwrap());
-    let newest = newest.unwrap();
-    let bytes = fs::read(&newest).unwrap();
-    fs::write(&newest, &bytes[..bytes.len() / 2]).unwrap();
+    control_plane.kill();
+    let kept = files_below(&node.state()).into_iter().filter(|path| fs::metadata(path).unwrap().len() > 64);
+    for path in kept {
+        let mut bytes = fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&path, bytes).unwrap();
+    }
 
-    node.restart();
-    let body = node.get("/a").text();
-    assert!(["1", "2"].contains(&body.as_str()), "booted from {newest:?} with {body:?}");
+    node.spawn();
+    eventually("the damage is told", || node.log().contains("damaged").then_some(()));
+    eventually("the node answers", || {
+        send(node.status, &Request::get("/livez")).ok().filter(|live| live.status == 200)
+    });
+    assert!(!node.is_ready());
+    control_plane.restart();
+    eventually("the node is ready", || node.is_ready().then_some(()));
+    assert_eq!(node.get("/a").text(), "a");
 }
 
 fn files_below(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
@@ -74,8 +80,7 @@ fn files_below(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     for entry in fs::read_dir(folder).unwrap().flatten() {
         match entry.path().is_dir() {
             true => files.extend(files_below(&entry.path())),
-            false if entry.metadata().unwrap().len() > 64 => files.push(entry.path()),
-            false => {}
+            false => files.push(entry.path()),
         }
     }
     files
@@ -118,15 +123,14 @@ fn a_node_does_not_start_on_a_bad_file() {
 
 #[test]
 fn two_nodes_do_not_share_a_data_directory() {
+    let control_plane = ControlPlane::start();
+    let first = control_plane.node();
     let folder = folder();
-    let file = folder.path().join("portico.yaml");
-    fs::write(&file, "routes: []").unwrap();
-    let mut first = Node::of(&["--config", file.to_str().unwrap()]);
-    first.restart();
     let mut command = Command::new(env!("CARGO_BIN_EXE_portico-node"));
-    command.args(["--listen", "http=127.0.0.1:0", "--status-listen", "127.0.0.1:0", "--config"]).arg(&file);
-    command.arg("--data-dir").arg(first.state());
+    command.args(["--listen", "http=127.0.0.1:0", "--status-listen", "127.0.0.1:0", "--data-dir"]).arg(first.state());
+    command.args(["--control-plane", &format!("http://{}", control_plane.discovery), "--join-token", JOIN_TOKEN]);
     let mut second = Process::start("second", command, folder.path());
     assert!(!second.wait().success());
+    assert!(second.log().contains("another"), "{}", second.log());
     assert!(first.is_ready());
 }

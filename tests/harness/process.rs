@@ -19,7 +19,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts a program, its standard output and error going to a file in a folder.
+    /// Starts a program, its standard output and error going to the end of a file in a folder.
     pub(crate) fn start(name: &str, mut command: impl std::borrow::BorrowMut<Command>, folder: &Path) -> Process {
         let command = command.borrow_mut();
         for (variable, _) in std::env::vars().filter(|(variable, _)| variable.starts_with("PORTICO_")) {

@@ -11,7 +11,8 @@ use rustix::process::Signal;
 use std::{net::SocketAddr, path::PathBuf, process::Command};
 use tempfile::TempDir;
 
-const JOIN_TOKEN: &str = "a-join-token-for-tests";
+/// The token that all nodes of the tests join with.
+pub(crate) const JOIN_TOKEN: &str = "a-join-token-for-tests";
 
 /// A control plane.
 pub(crate) struct ControlPlane {
@@ -144,10 +145,11 @@ impl Node {
         command
             .args(["--listen", &format!("http={}", self.traffic)])
             .args(["--status-listen", &self.status.to_string()])
-            .args(["--workers", "1", "--access-log", "off", "--shutdown-delay", "500ms"])
+            .args(["--workers", "1", "--access-log", "off"])
             .arg("--data-dir")
             .arg(self.folder.path().join("state"))
             .args(&self.arguments)
+            .env("PORTICO_SHUTDOWN_DELAY", "500ms")
             .env("PORTICO_JOIN_TOKEN", &self.join_token);
         self.process = Some(Process::start("node", command, self.folder.path()));
     }
