@@ -90,7 +90,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<App> {
         }
     };
     threads.build(builder)?;
-    threads.control(Control { source, status_listener, telemetry: telemetry.clone() })?;
+    threads.control(Control { source, status_listener, telemetry: telemetry.clone(), router: live })?;
     let Settings { shutdown_delay, drain_timeout, .. } = settings;
     Ok(App { addresses, status_address, node_id, shutdown_delay, drain_timeout, workers, telemetry, status, threads })
 }

@@ -1,1 +1,173 @@
-//! (the request's; to come)
+//! What a request carries through the gateway: its head, admitted, and who sent it.
+
+mod upload;
+mod values;
+
+pub(crate) use upload::{Upload, UploadBody, UploadFault};
+pub(crate) use values::Values;
+
+use crate::wire::Wire;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Response, uri::PathAndQuery};
+use ipnet::IpNet;
+use proto::matching::Scheme;
+use std::{
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+};
+
+/// A request's head. Until it is admitted it is what the client sent, afterwards what the upstream may see.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// The method.
+    pub(crate) method: Method,
+    /// The path, in its normal form, and the query.
+    pub(crate) target: PathAndQuery,
+    /// The host that was asked for.
+    pub(crate) host: Authority,
+    /// The headers.
+    pub(crate) headers: HeaderMap,
+    /// The address of the client, which behind trusted proxies is not the peer's.
+    pub(crate) client: IpAddr,
+    /// How the client came, maybe to a trusted proxy.
+    pub(crate) scheme: Scheme,
+    /// Its id.
+    pub(crate) request_id: HeaderValue,
+}
+
+/// A host, maybe with a port, as the `Host` header has it.
+#[derive(Clone, Debug)]
+pub(crate) struct Authority {
+    value: HeaderValue,
+    // The length of the name in the value, if that is in lower case there.
+    len: u16,
+    // The name in lower case, otherwise.
+    lower: Option<Box<str>>,
+}
+
+/// Who is at the other end of a client's connection.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    /// Where it connected to.
+    pub(crate) listener: Rc<Door>,
+    /// Its address.
+    pub(crate) address: SocketAddr,
+    /// Its IP address as text.
+    pub(crate) text: HeaderValue,
+    /// Whether its forwarding headers are believed.
+    pub(crate) trusted: bool,
+    /// All whose are.
+    pub(crate) trusted_blocks: Rc<[IpNet]>,
+    /// The connection.
+    pub(crate) wire: Wire,
+}
+
+/// A listener as requests see it.
+#[derive(Debug)]
+pub(crate) struct Door {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its port as text.
+    pub(crate) port: HeaderValue,
+    /// How clients come through it.
+    pub(crate) scheme: Scheme,
+}
+
+/// An answer that the gateway makes itself.
+pub(crate) type Answer = Response<Bytes>;
+
+// === impl Context ===
+
+impl Context {
+    /// The path.
+    pub(crate) fn path(&self) -> &str {
+        self.target.path()
+    }
+
+    /// A request that did not come through a connection.
+    #[cfg(test)]
+    pub(crate) fn of_request(method: Method, target: &'static str) -> Context {
+        Context {
+            method,
+            target: PathAndQuery::from_static(target),
+            host: Authority::unknown(),
+            headers: HeaderMap::new(),
+            client: [127, 0, 0, 1].into(),
+            scheme: Scheme::Http,
+            request_id: HeaderValue::from_static("test"),
+        }
+    }
+}
+
+// === impl Authority ===
+
+impl Authority {
+    /// None yet.
+    pub(crate) fn unknown() -> Authority {
+        Authority { value: HeaderValue::from_static(""), len: 0, lower: None }
+    }
+
+    /// Parses a `Host` header; `None` when it is not one host with at most a port.
+    pub(crate) fn parse(value: &HeaderValue) -> Option<Authority> {
+        let text = std::str::from_utf8(value.as_bytes()).ok()?;
+        let (name, port) = match text.rfind(':') {
+            Some(at) if !text.ends_with(']') => (&text[..at], Some(&text[at + 1..])),
+            Some(_) | None => (text, None),
+        };
+        if port.is_some_and(|port| port.parse::<u16>().is_err() || !port.bytes().all(|byte| byte.is_ascii_digit())) {
+            return None;
+        }
+        match name.strip_prefix('[') {
+            Some(address) => drop(address.strip_suffix(']')?.parse::<std::net::Ipv6Addr>().ok()?),
+            None if is_host_name(name) => {}
+            None => return None,
+        }
+        // The name that routes match has no final dot.
+        let name = name.strip_suffix('.').unwrap_or(name);
+        let lower = name.bytes().any(|byte| byte.is_ascii_uppercase()).then(|| name.to_ascii_lowercase().into());
+        Some(Authority { value: value.clone(), len: name.len() as u16, lower })
+    }
+
+    /// As it was sent.
+    pub(crate) fn value(&self) -> &HeaderValue {
+        &self.value
+    }
+
+    /// The host in lower case, without port and final dot.
+    pub(crate) fn name(&self) -> &str {
+        match &self.lower {
+            Some(lower) => lower,
+            None => self.value.to_str().map_or("", |text| &text[..usize::from(self.len)]),
+        }
+    }
+}
+
+fn is_host_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    (1..=254).contains(&name.len()) && name.bytes().all(plain) && !name.starts_with('.') && !name.contains("..")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_one_host_with_at_most_a_port() {
+        let check = |text: &str, expect: Option<&str>| {
+            let authority = Authority::parse(&HeaderValue::from_str(text).unwrap());
+            assert_eq!(authority.as_ref().map(Authority::name), expect, "{text}");
+        };
+        check("a.example", Some("a.example"));
+        check("A.Example:80", Some("a.example"));
+        check("a.example.", Some("a.example"));
+        check("a.example.:80", Some("a.example"));
+        check("[::1]:80", Some("[::1]"));
+        check("[::1]", Some("[::1]"));
+        check("127.0.0.1:8080", Some("127.0.0.1"));
+        for bad in [
+            "", ":80", "a:", "a:x", "a:+1", "a:70000", "a b", "a,b", "u@a", "a/b", "[::1", "::1", "[::zz]", ".", "a..b",
+        ] {
+            check(bad, None);
+        }
+    }
+}

@@ -1,1 +1,179 @@
-//! (the request's; to come)
+//! Why a request was not answered as the client wished: whose fault it is, which status it gets, and its label.
+//!
+//! One table, [`Error::row`]; the answer is a problem (RFC 9457) with the id of the request, so that what a client
+//! shows can be found in the log.
+
+use crate::{
+    context::{Answer, UploadFault},
+    json,
+};
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use proto::{path::PathFault, template::RenderError};
+
+/// Whose fault it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Fault {
+    /// The client's.
+    Client,
+    /// The gateway's, or its configuration's.
+    Gateway,
+    /// The upstream's.
+    Upstream,
+}
+
+/// Why.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("a request has exactly one Host header")]
+    HostCount,
+    #[error("the Host header is not a host with an optional port")]
+    HostInvalid,
+    #[error("the request target is neither a path nor an http address")]
+    Target,
+    #[error("the asterisk stands for the server only with OPTIONS")]
+    Asterisk,
+    #[error("{0}")]
+    Path(#[from] PathFault),
+    #[error("the query has characters that must be percent-encoded")]
+    Query,
+    #[error("the framing of the body is ambiguous: {0}")]
+    Framing(&'static str),
+    #[error("the only transfer coding that is understood is chunked")]
+    TransferCoding,
+    #[error("the gateway opens no tunnels")]
+    Connect,
+    #[error("the only expectation that is understood is 100-continue")]
+    Expectation,
+    #[error("the request came through this gateway too often")]
+    Loop,
+    #[error("{0}")]
+    Upload(UploadFault),
+    #[error("no route matches the request")]
+    NoRoute,
+    #[error("the new address cannot be made: {0}")]
+    Rewrite(RenderError),
+    #[error("the new path has no normal form: {0}")]
+    RewrittenPath(PathFault),
+    #[error("the gateway failed to answer")]
+    Panic,
+    #[error("no endpoint of the upstream takes traffic")]
+    NoEndpoint,
+    #[error("all connections to the upstream are in use")]
+    Overflow,
+    #[error("the upstream's name could not be resolved")]
+    Resolve,
+    #[error("the upstream does not accept connections")]
+    ConnectRefused,
+    #[error("the upstream did not accept a connection in time")]
+    ConnectTimeout,
+    #[error("the upstream did not answer in time")]
+    ResponseTimeout,
+    #[error("the upstream closed the connection before it answered")]
+    Closed,
+    #[error("the upstream's answer is not HTTP that can be forwarded")]
+    BadResponse,
+}
+
+// === impl Fault ===
+
+impl Fault {
+    /// The label in metrics.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Fault::Client => "client",
+            Fault::Gateway => "gateway",
+            Fault::Upstream => "upstream",
+        }
+    }
+}
+
+// === impl Error ===
+
+impl Error {
+    /// Whose fault, which status, which label.
+    fn row(&self) -> (Fault, StatusCode, &'static str) {
+        use Fault::{Client, Gateway, Upstream};
+        match self {
+            Error::HostCount => (Client, StatusCode::BAD_REQUEST, "host_count"),
+            Error::HostInvalid => (Client, StatusCode::BAD_REQUEST, "host_invalid"),
+            Error::Target => (Client, StatusCode::BAD_REQUEST, "target_invalid"),
+            Error::Asterisk => (Client, StatusCode::BAD_REQUEST, "target_invalid"),
+            Error::Path(_) => (Client, StatusCode::BAD_REQUEST, "path_invalid"),
+            Error::Query => (Client, StatusCode::BAD_REQUEST, "query_invalid"),
+            Error::Framing(_) => (Client, StatusCode::BAD_REQUEST, "framing"),
+            Error::TransferCoding => (Client, StatusCode::NOT_IMPLEMENTED, "transfer_coding"),
+            Error::Connect => (Client, StatusCode::NOT_IMPLEMENTED, "connect"),
+            Error::Expectation => (Client, StatusCode::EXPECTATION_FAILED, "expectation"),
+            Error::Loop => (Client, StatusCode::LOOP_DETECTED, "loop"),
+            Error::Upload(UploadFault::TooLarge) => (Client, StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+            Error::Upload(UploadFault::Silent) => (Client, StatusCode::REQUEST_TIMEOUT, "body_timeout"),
+            Error::Upload(UploadFault::Broken) => (Client, StatusCode::BAD_REQUEST, "body_broken"),
+            Error::NoRoute => (Client, StatusCode::NOT_FOUND, "no_route"),
+            Error::Rewrite(_) => (Client, StatusCode::BAD_REQUEST, "rewrite"),
+            Error::RewrittenPath(_) => (Client, StatusCode::BAD_REQUEST, "rewrite"),
+            Error::Panic => (Gateway, StatusCode::INTERNAL_SERVER_ERROR, "panic"),
+            Error::NoEndpoint => (Gateway, StatusCode::SERVICE_UNAVAILABLE, "no_endpoint"),
+            Error::Overflow => (Gateway, StatusCode::SERVICE_UNAVAILABLE, "overflow"),
+            Error::Resolve => (Upstream, StatusCode::BAD_GATEWAY, "resolve"),
+            Error::ConnectRefused => (Upstream, StatusCode::BAD_GATEWAY, "connect"),
+            Error::ConnectTimeout => (Upstream, StatusCode::GATEWAY_TIMEOUT, "connect_timeout"),
+            Error::ResponseTimeout => (Upstream, StatusCode::GATEWAY_TIMEOUT, "response_timeout"),
+            Error::Closed => (Upstream, StatusCode::BAD_GATEWAY, "closed"),
+            Error::BadResponse => (Upstream, StatusCode::BAD_GATEWAY, "bad_response"),
+        }
+    }
+
+    /// Whose fault it is.
+    pub(crate) fn fault(&self) -> Fault {
+        self.row().0
+    }
+
+    /// The label in logs and metrics.
+    pub(crate) fn reason(&self) -> &'static str {
+        self.row().2
+    }
+
+    /// Whether what follows on the client's connection cannot be trusted to be a request.
+    pub(crate) fn closes(&self) -> bool {
+        matches!(
+            self,
+            Error::HostCount
+                | Error::HostInvalid
+                | Error::Target
+                | Error::Framing(_)
+                | Error::TransferCoding
+                | Error::Connect
+                | Error::Upload(_)
+        )
+    }
+
+    /// The problem that the client gets.
+    pub(crate) fn answer(&self, request_id: &HeaderValue) -> Answer {
+        let (_, status, reason) = self.row();
+        let title = status.canonical_reason().unwrap_or("Error");
+        let mut body = Vec::with_capacity(256);
+        body.extend_from_slice(b"{\"type\":\"about:blank\",\"title\":\"");
+        body.extend_from_slice(title.as_bytes());
+        body.extend_from_slice(b"\",\"status\":");
+        body.extend_from_slice(status.as_str().as_bytes());
+        body.extend_from_slice(b",\"detail\":\"");
+        json::escape(self.to_string().as_bytes(), &mut body);
+        body.extend_from_slice(b"\",\"reason\":\"");
+        body.extend_from_slice(reason.as_bytes());
+        body.extend_from_slice(b"\",\"request_id\":\"");
+        json::escape(request_id.as_bytes(), &mut body);
+        body.extend_from_slice(b"\"}\n");
+        let mut answer = Response::new(Bytes::from(body));
+        *answer.status_mut() = status;
+        let headers = answer.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if self.closes() {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        answer
+    }
+}

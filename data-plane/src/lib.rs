@@ -5,13 +5,14 @@
 //! that may take its time (the control stream, building routers, the status port) happens on other threads.
 //!
 //! Floors, top to bottom; no import runs back up: app → status, snapshot → worker → listener → proxy → router →
-//! filter, pool → context, drain, error, telemetry, settings.
+//! filter, pool → telemetry → error → context → drain, json, wire, settings.
 
 pub mod app;
 mod context;
 mod drain;
 mod error;
 mod filter;
+mod json;
 mod listener;
 mod pool;
 mod proxy;
@@ -20,4 +21,5 @@ pub mod settings;
 mod snapshot;
 mod status;
 mod telemetry;
+mod wire;
 mod worker;

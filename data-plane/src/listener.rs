@@ -1,10 +1,22 @@
 //! Listeners: bound addresses, one socket of each a worker.
+//!
+//! `SO_REUSEPORT` lets the kernel spread connections over workers: no thread accepts for another.
+
+mod connection;
+mod socket;
+
+pub(crate) use connection::{Clients, accept};
 
 use crate::settings::Settings;
+use anyhow::Context as _;
+use socket2::{Domain, Protocol, Socket, Type};
 use std::{
     io,
     net::{SocketAddr, TcpListener},
 };
+
+/// How many connections may wait to be accepted.
+const BACKLOG: i32 = 4096;
 
 /// A bound address.
 #[derive(Debug)]
@@ -13,11 +25,48 @@ pub(crate) struct Listener {
     pub(crate) name: String,
     /// The address, with the port that was taken.
     pub(crate) address: SocketAddr,
-    // One a worker, each with SO_REUSEPORT.
+    /// One a worker.
     pub(crate) sockets: Vec<TcpListener>,
 }
 
 /// Binds all listeners, so that what cannot be bound is known before anything starts.
-pub(crate) fn bind(_settings: &Settings) -> io::Result<Vec<Listener>> {
-    Ok(Vec::new())
+pub(crate) fn bind(settings: &Settings) -> anyhow::Result<Vec<Listener>> {
+    let mut listeners = Vec::new();
+    for listen in &settings.listen {
+        let failed = || format!("failed to listen on {listen}");
+        // Another process with the same option would silently share the traffic: the first socket claims the port alone.
+        let probe = socket(listen.address, Sharing::Alone).with_context(failed)?;
+        let address = probe.local_addr().with_context(failed)?;
+        drop(probe);
+        let sockets = (0..settings.worker_count()).map(|_| socket(address, Sharing::Workers));
+        let sockets = sockets.collect::<io::Result<Vec<_>>>().with_context(failed)?;
+        listeners.push(Listener { name: listen.name.clone(), address, sockets });
+    }
+    Ok(listeners)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sharing {
+    Alone,
+    Workers,
+}
+
+fn socket(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A port whose last connections linger is free nevertheless.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    match sharing {
+        Sharing::Alone => {
+            socket.bind(&address.into())?;
+        }
+        Sharing::Workers => {
+            socket.set_reuse_port(true)?;
+            // Accepted sockets inherit it.
+            socket.set_tcp_nodelay(true)?;
+            socket.bind(&address.into())?;
+            socket.listen(BACKLOG)?;
+        }
+    }
+    Ok(socket.into())
 }

@@ -1,7 +1,19 @@
 //! Pools: upstreams alive in a node.
 //!
 //! A [`Pool`] is what all workers share: the spec and an `Arc` of each endpoint's state, inherited from router to router.
-//! The connections themselves belong to one worker and never cross threads.
+//! What a worker has of it is a [`LocalPool`]: the balance, and the connections, which never cross threads. Nothing here
+//! is registered: what no route of a router refers to any more is dropped, and its connections with it.
+
+mod balance;
+mod call;
+mod connect;
+mod connection;
+mod local;
+mod resolve;
+
+pub(crate) use call::{Attempts, Call, Outgoing, call};
+pub(crate) use connection::{DownloadBody, DownloadFault};
+pub(crate) use local::{LocalPool, Upstreams};
 
 use proto::{
     name::Name,
@@ -9,26 +21,39 @@ use proto::{
 };
 use std::sync::{
     Arc,
-    atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
 };
 
 /// An upstream, alive.
 #[derive(Debug)]
 pub(crate) struct Pool {
     spec: Arc<Upstream>,
+    // In the order of the spec's.
     endpoints: Vec<Arc<Endpoint>>,
-    // A new pool is a new balance.
     id: u64,
 }
 
 /// An endpoint, alive; it outlives the pool it was made for when the next has the same address.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
-    pub(crate) address: Address,
-    // Connections that stand, of all workers; each connection holds this too.
-    open: Arc<AtomicU32>,
+    address: Address,
+    // As the log has it.
+    text: String,
     id: u64,
+    seats: Arc<Seats>,
 }
+
+/// The connections that stand between the node and one endpoint, of all workers; each holds a [`Seat`].
+#[derive(Debug, Default)]
+struct Seats {
+    taken: AtomicU32,
+    // Somebody found none free: the next that is given back is not kept.
+    wanted: AtomicBool,
+}
+
+/// The right to one connection.
+#[derive(Debug)]
+struct Seat(Arc<Seats>);
 
 // === impl Pool ===
 
@@ -38,12 +63,18 @@ impl Pool {
         let inherit = |address: &Address| {
             previous.and_then(|pool| pool.endpoints.iter().find(|endpoint| endpoint.address == *address)).cloned()
         };
-        let endpoints = upstream.endpoints.iter().map(|spec| {
-            inherit(&spec.address).unwrap_or_else(|| {
-                Arc::new(Endpoint { address: spec.address.clone(), open: Arc::default(), id: next_id() })
-            })
-        });
-        Pool { spec: upstream.clone(), endpoints: endpoints.collect(), id: next_id() }
+        let build = |address: &Address| Endpoint {
+            address: address.clone(),
+            text: address.to_string(),
+            id: next_id(),
+            seats: Arc::default(),
+        };
+        let endpoints = upstream
+            .endpoints
+            .iter()
+            .map(|spec| inherit(&spec.address).unwrap_or_else(|| Arc::new(build(&spec.address))))
+            .collect();
+        Pool { spec: upstream.clone(), endpoints, id: next_id() }
     }
 
     /// The upstream's name.
@@ -55,9 +86,72 @@ impl Pool {
     pub(crate) fn spec(&self) -> &Arc<Upstream> {
         &self.spec
     }
+
+    /// Its endpoints.
+    pub(crate) fn endpoints(&self) -> &[Arc<Endpoint>] {
+        &self.endpoints
+    }
+}
+
+// === impl Endpoint ===
+
+impl Endpoint {
+    /// Its address, as the operator wrote it.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// How many connections stand, of all workers.
+    pub(crate) fn connections(&self) -> u32 {
+        self.seats.taken.load(Relaxed)
+    }
+}
+
+// === impl Seats ===
+
+impl Seats {
+    // None when there are as many as there may be.
+    fn take(self: &Arc<Seats>, max: u32) -> Option<Seat> {
+        let taken = self.taken.fetch_update(Relaxed, Relaxed, |taken| (taken < max).then_some(taken + 1));
+        if taken.is_err() {
+            self.wanted.store(true, Relaxed);
+        }
+        taken.ok().map(|_| Seat(self.clone()))
+    }
+}
+
+// === impl Seat ===
+
+impl Seat {
+    // Whether another would make better use of it; asked once, for one seat helps one.
+    fn is_wanted(&self) -> bool {
+        self.0.wanted.load(Relaxed) && self.0.wanted.swap(false, Relaxed)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.taken.fetch_sub(1, Relaxed);
+    }
 }
 
 fn next_id() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     NEXT.fetch_add(1, Relaxed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seats_are_bounded_and_given_back() {
+        let seats = Arc::<Seats>::default();
+        let first = seats.take(1).unwrap();
+        assert!(!first.is_wanted());
+        assert!(seats.take(1).is_none());
+        assert!(first.is_wanted() && !first.is_wanted());
+        drop(first);
+        assert!(seats.take(1).is_some());
+    }
 }

@@ -1,1 +1,50 @@
-//! (the request's; to come)
+//! The life of a request, one screen: admit, take the router, find the route, filters, action, filters back, record.
+//!
+//! `?` leaves; one place turns an error into an answer. Nothing on this path is looked up by name, parsed twice, merged
+//! or locked. A panic is the error of one request: it is caught here, answered and counted.
+
+mod admit;
+mod body;
+mod catch;
+mod forward;
+mod forwarded;
+mod local;
+mod locate;
+mod record;
+
+pub(crate) use body::AnswerBody;
+pub(crate) use local::Local;
+
+use crate::{context::Peer, error::Error, router::Action};
+use body::Flow;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use record::Record;
+use std::{ops::ControlFlow, rc::Rc};
+
+/// Answers a request, whatever comes.
+pub(crate) async fn answer(local: Rc<Local>, peer: Rc<Peer>, request: Request<Incoming>) -> Response<AnswerBody> {
+    let (mut record, body) = Record::begin(local, peer, request);
+    let response = match catch::future(serve(&mut record, body)).await {
+        Ok(response) => response,
+        Err(error) => record.fail(error),
+    };
+    let response = match catch::call(|| record.filters_back(response)) {
+        Ok(response) => response,
+        Err(error) => record.fail(error),
+    };
+    record.finish(response)
+}
+
+async fn serve(record: &mut Record, body: Incoming) -> Result<Response<Flow>, Error> {
+    admit::admit(record)?;
+    let (route, captures) = record.find().ok_or(Error::NoRoute)?;
+    if let ControlFlow::Break(answer) = route.entry.filters.request(&mut record.context) {
+        return Ok(answer.map(Flow::whole));
+    }
+    match &route.entry.action {
+        Action::Forward(forward) => forward::forward(record, &route, forward, captures, body).await,
+        Action::Redirect(redirect) => locate::redirect(redirect, &route.values(&record.context, captures)),
+        Action::Respond(respond) => Ok(locate::respond(respond, &route.values(&record.context, captures))),
+    }
+}

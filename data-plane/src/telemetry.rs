@@ -1,23 +1,44 @@
 //! What a node tells about itself: metrics, the access log, and what it runs.
+//!
+//! Nothing here is shared on the path of a request: a worker counts in cells of its own and formats log lines into a
+//! buffer of its own. Counts are asked for and added up when somebody scrapes; log blocks go to one writer thread.
+
+pub(crate) mod access_log;
+pub(crate) mod counters;
 
 use crate::settings::Settings;
+use access_log::{LogBuffer, LogWriter};
+use counters::Counts;
 use std::{
     io,
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
+    time::Duration,
 };
+use tokio::sync::{mpsc, oneshot};
+
+/// Where a worker hears that its counts are wanted.
+pub(crate) type Scrapes = mpsc::Receiver<oneshot::Sender<Counts>>;
+
+/// How long a scrape waits for a worker.
+const SCRAPE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What the threads of a node share to tell about it. Cheap to clone.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Telemetry {
     inner: Arc<Inner>,
 }
 
+#[derive(Debug)]
 struct Inner {
     config: ConfigStatus,
     draining: AtomicBool,
+    connections: AtomicUsize,
+    log: Option<LogWriter>,
+    // The other ends are the workers'.
+    workers: Mutex<Vec<mpsc::Sender<oneshot::Sender<Counts>>>>,
 }
 
 /// Which configuration runs. Written by the life of a change, read by the status port.
@@ -33,8 +54,16 @@ pub(crate) struct ConfigStatus {
 
 impl Telemetry {
     /// Opens the access log.
-    pub(crate) fn new(_settings: &Settings) -> io::Result<Telemetry> {
-        Ok(Telemetry { inner: Arc::new(Inner { config: ConfigStatus::default(), draining: AtomicBool::new(false) }) })
+    pub(crate) fn new(settings: &Settings) -> io::Result<Telemetry> {
+        Ok(Telemetry {
+            inner: Arc::new(Inner {
+                config: ConfigStatus::default(),
+                draining: AtomicBool::new(false),
+                connections: AtomicUsize::new(0),
+                log: LogWriter::open(&settings.access_log)?,
+                workers: Mutex::default(),
+            }),
+        })
     }
 
     /// Which configuration runs.
@@ -46,19 +75,93 @@ impl Telemetry {
     pub(crate) fn set_draining(&self) {
         self.inner.draining.store(true, Relaxed);
     }
+
+    /// Whether requests are welcome: there is a configuration and the node is not about to stop.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.inner.config.since().is_some() && !self.inner.draining.load(Relaxed)
+    }
+
+    /// Why they are not, for people.
+    pub(crate) fn unready_because(&self) -> &'static str {
+        match self.inner.draining.load(Relaxed) {
+            true => "the node drains\n",
+            false => "there is no configuration yet\n",
+        }
+    }
+
+    /// The client connections that stand, of all workers.
+    pub(crate) fn connections(&self) -> &AtomicUsize {
+        &self.inner.connections
+    }
+
+    /// A buffer for one worker's log lines.
+    pub(crate) fn log_buffer(&self) -> LogBuffer {
+        LogBuffer::new(self.inner.log.as_ref())
+    }
+
+    /// How many lines of the access log were lost because the writer did not keep up.
+    pub(crate) fn log_dropped(&self) -> u64 {
+        self.inner.log.as_ref().map_or(0, LogWriter::dropped)
+    }
+
+    /// Waits until what workers handed to the access log is written.
+    pub(crate) fn flush(&self) {
+        if let Some(log) = &self.inner.log {
+            log.flush();
+        }
+    }
+
+    /// A worker's end of scraping.
+    pub(crate) fn register(&self) -> Scrapes {
+        let (sender, receiver) = mpsc::channel(4);
+        self.inner.workers.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
+        receiver
+    }
+
+    /// The counts of all workers that answer in time.
+    pub(crate) async fn scrape(&self) -> Counts {
+        let workers = self.inner.workers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut total = Counts::default();
+        for worker in workers {
+            let (sender, receiver) = oneshot::channel();
+            let ask = async { worker.send(sender).await.is_ok().then_some(receiver.await.ok()).flatten() };
+            if let Ok(Some(counts)) = tokio::time::timeout(SCRAPE_TIMEOUT, ask).await {
+                total.add(counts);
+            }
+        }
+        total
+    }
 }
 
 // === impl ConfigStatus ===
 
 impl ConfigStatus {
-    /// A configuration runs; `age` milliseconds are counted from `now`, milliseconds since the epoch.
+    /// A configuration runs since `now`, milliseconds since the epoch.
     pub(crate) fn running(&self, revision: u64, now: u64) {
         self.revision.store(revision, Relaxed);
-        self.since.store(now, Relaxed);
+        self.since.store(now.max(1), Relaxed);
     }
 
     /// A configuration was refused.
     pub(crate) fn refused(&self) {
         self.refused.fetch_add(1, Relaxed);
+    }
+
+    /// The revision that runs.
+    pub(crate) fn revision(&self) -> u64 {
+        self.revision.load(Relaxed)
+    }
+
+    /// Since when, in milliseconds since the epoch.
+    pub(crate) fn since(&self) -> Option<u64> {
+        match self.since.load(Relaxed) {
+            0 => None,
+            since => Some(since),
+        }
+    }
+
+    /// How many were refused.
+    pub(crate) fn refusals(&self) -> u64 {
+        self.refused.load(Relaxed)
     }
 }

@@ -2,6 +2,7 @@
 //! when [`Threads`] is dropped.
 
 use crate::{
+    router::LiveRouter,
     snapshot::{Builder, Order, discovery::Discovery, disk::Stored, keeper::Keeper, mailbox::Mailbox},
     status,
     telemetry::Telemetry,
@@ -40,6 +41,7 @@ pub(super) struct Control {
     pub(super) source: Source,
     pub(super) status_listener: TcpListener,
     pub(super) telemetry: Telemetry,
+    pub(super) router: LiveRouter,
 }
 
 /// Where configurations come from.
@@ -110,11 +112,11 @@ impl Drop for Threads {
 impl Control {
     // A task each, so that a panic of one leaves the others alone.
     async fn run(self, orders: Mailbox<Order>) {
-        let Control { source, status_listener, telemetry } = self;
+        let Control { source, status_listener, telemetry, router } = self;
         let listener =
             status_listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(status_listener));
         match listener {
-            Ok(listener) => drop(tokio::spawn(status::serve(listener, telemetry))),
+            Ok(listener) => drop(tokio::spawn(status::serve(listener, telemetry, router))),
             Err(error) => tracing::error!(%error, "the status port does not answer"),
         }
         match source {

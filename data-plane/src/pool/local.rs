@@ -1,0 +1,142 @@
+//! What one worker has of the upstreams: balances and idle connections.
+
+use super::{Endpoint, Pool, balance::Balancer, connection::Connection, resolve::Resolver};
+use fastrand::Rng;
+use foldhash::HashMap;
+use std::{
+    cell::{Cell, RefCell},
+    rc::{Rc, Weak},
+    sync::Arc,
+    time::Instant,
+};
+
+/// All that a worker has of upstreams. Only routes hold pools, and only pools hold endpoints.
+#[derive(Debug, Default)]
+pub(crate) struct Upstreams {
+    pools: RefCell<HashMap<u64, Weak<LocalPool>>>,
+    endpoints: RefCell<HashMap<u64, Weak<LocalEndpoint>>>,
+    pub(super) resolver: Resolver,
+    rng: RefCell<Rng>,
+}
+
+/// A pool as one worker has it.
+#[derive(Debug)]
+pub(crate) struct LocalPool {
+    pub(super) pool: Arc<Pool>,
+    // In the order of the pool's.
+    endpoints: Vec<Rc<LocalEndpoint>>,
+    balancer: RefCell<Balancer>,
+}
+
+/// An endpoint as one worker has it.
+#[derive(Debug)]
+pub(crate) struct LocalEndpoint {
+    pub(super) endpoint: Arc<Endpoint>,
+    // The last given back is the first taken: its socket and its buffers are warm, and what is too many grows old.
+    idle: RefCell<Vec<Idle>>,
+    in_flight: Cell<u32>,
+}
+
+/// A request under way to an endpoint.
+#[derive(Debug)]
+pub(super) struct InFlight(pub(super) Rc<LocalEndpoint>);
+
+#[derive(Debug)]
+struct Idle {
+    connection: Connection,
+    since: Instant,
+}
+
+// === impl Upstreams ===
+
+impl Upstreams {
+    /// The worker's part of a pool.
+    pub(crate) fn local(&self, pool: &Arc<Pool>) -> Rc<LocalPool> {
+        if let Some(local) = self.pools.borrow().get(&pool.id).and_then(Weak::upgrade) {
+            return local;
+        }
+        let balancer = Balancer::new(pool.spec.balance, &pool.spec.endpoints, &mut self.rng.borrow_mut());
+        let endpoints = pool.endpoints.iter().map(|endpoint| self.endpoint(endpoint)).collect();
+        let local = Rc::new(LocalPool { pool: pool.clone(), endpoints, balancer: RefCell::new(balancer) });
+        self.pools.borrow_mut().insert(pool.id, Rc::downgrade(&local));
+        local
+    }
+
+    /// Closes connections that were idle for too long, and forgets what no route refers to.
+    pub(crate) fn sweep(&self, now: Instant) {
+        self.pools.borrow_mut().retain(|_, pool| match pool.upgrade() {
+            Some(pool) => {
+                let limit = pool.pool.spec.idle_connection;
+                pool.endpoints.iter().for_each(|endpoint| endpoint.sweep(now, limit));
+                true
+            }
+            None => false,
+        });
+        self.endpoints.borrow_mut().retain(|_, endpoint| endpoint.strong_count() > 0);
+    }
+
+    fn endpoint(&self, endpoint: &Arc<Endpoint>) -> Rc<LocalEndpoint> {
+        let mut endpoints = self.endpoints.borrow_mut();
+        if let Some(local) = endpoints.get(&endpoint.id).and_then(Weak::upgrade) {
+            return local;
+        }
+        let local =
+            Rc::new(LocalEndpoint { endpoint: endpoint.clone(), idle: RefCell::default(), in_flight: Cell::new(0) });
+        endpoints.insert(endpoint.id, Rc::downgrade(&local));
+        local
+    }
+
+    pub(super) fn pick(&self, pool: &LocalPool, tried: &[usize]) -> Option<(usize, Rc<LocalEndpoint>)> {
+        let busy = |index: usize| pool.endpoints[index].in_flight.get();
+        let index = pool.balancer.borrow_mut().pick(&mut self.rng.borrow_mut(), tried, busy)?;
+        Some((index, pool.endpoints[index].clone()))
+    }
+}
+
+// === impl LocalEndpoint ===
+
+impl LocalEndpoint {
+    /// Its address, as the operator wrote it.
+    pub(crate) fn as_str(&self) -> &str {
+        self.endpoint.as_str()
+    }
+
+    pub(super) fn take_idle(&self) -> Option<Connection> {
+        let mut idle = self.idle.borrow_mut();
+        while let Some(Idle { mut connection, .. }) = idle.pop() {
+            if connection.is_open() {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    pub(super) fn give_back(&self, connection: Connection) {
+        if !connection.seat_is_wanted() {
+            self.idle.borrow_mut().push(Idle { connection, since: Instant::now() });
+        }
+    }
+
+    fn sweep(&self, now: Instant, limit: std::time::Duration) {
+        let mut idle = self.idle.borrow_mut();
+        // The oldest stand first.
+        let old = idle.iter().take_while(|idle| now.duration_since(idle.since) >= limit).count();
+        idle.drain(..old);
+        idle.retain_mut(|idle| idle.connection.is_open() && !idle.connection.seat_is_wanted());
+    }
+}
+
+// === impl InFlight ===
+
+impl InFlight {
+    pub(super) fn new(endpoint: Rc<LocalEndpoint>) -> InFlight {
+        endpoint.in_flight.set(endpoint.in_flight.get() + 1);
+        InFlight(endpoint)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.set(self.0.in_flight.get() - 1);
+    }
+}

@@ -1,0 +1,296 @@
+//! Admission: the first thing that happens to a request, and the strictest.
+//!
+//! Two programs that read one request differently are how requests are smuggled and policies are escaped. So what is
+//! ambiguous is refused, what has several forms gets one, and what belongs to one connection does not travel on.
+
+use super::{
+    forwarded,
+    record::{Record, VIA, X_REQUEST_ID},
+};
+use crate::{
+    context::{Authority, Context},
+    error::Error,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header, uri::PathAndQuery};
+use proto::path::normalise;
+use std::borrow::Cow;
+
+/// How often a request may come through this gateway.
+const MAX_PASSES: usize = 10;
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+/// The longest request id that is taken over.
+const MAX_REQUEST_ID: usize = 128;
+
+// What one pass over the headers finds.
+#[derive(Debug, Default)]
+struct Seen {
+    hosts: usize,
+    codings: usize,
+    lengths: usize,
+    vias: usize,
+    // Any that belongs to one connection.
+    hop_by_hop: bool,
+    forwarding: bool,
+    request_id: bool,
+    expect: bool,
+}
+
+/// Judges the request, and makes of its head what the upstream may see.
+pub(super) fn admit(record: &mut Record) -> Result<(), Error> {
+    let seen = Seen::in_headers(&record.context.headers);
+    let peer = record.peer.clone();
+    if seen.request_id
+        && peer.trusted
+        && let Some(id) = kept_id(&record.context.headers)
+    {
+        record.context.request_id = id;
+    }
+    framing(record, &seen)?;
+    target(record, &seen)?;
+    let context = &mut record.context;
+    if seen.expect {
+        expectation(&mut context.headers)?;
+    }
+    if seen.hop_by_hop {
+        strip_hop_by_hop(&mut context.headers);
+    }
+    if seen.vias > 0 {
+        passes(&context.headers)?;
+    }
+    forwarded::apply(context, &peer, seen.forwarding);
+    // Added last: nothing that the client says takes away what the gateway says.
+    let headers = &mut context.headers;
+    headers.insert(header::HOST, context.host.value().clone());
+    headers.insert(X_REQUEST_ID, context.request_id.clone());
+    headers.append(header::VIA, VIA);
+    Ok(())
+}
+
+impl Seen {
+    fn in_headers(headers: &HeaderMap) -> Seen {
+        let mut seen = Seen::default();
+        for name in headers.keys() {
+            match *name {
+                header::HOST => seen.hosts = headers.get_all(name).iter().count(),
+                header::TRANSFER_ENCODING => {
+                    seen.codings = headers.get_all(name).iter().count();
+                    seen.hop_by_hop = true;
+                }
+                header::CONTENT_LENGTH => seen.lengths = headers.get_all(name).iter().count(),
+                header::VIA => seen.vias = headers.get_all(name).iter().count(),
+                header::EXPECT => seen.expect = true,
+                header::FORWARDED => seen.forwarding = true,
+                header::CONNECTION
+                | header::PROXY_AUTHENTICATE
+                | header::PROXY_AUTHORIZATION
+                | header::TE
+                | header::TRAILER
+                | header::UPGRADE => seen.hop_by_hop = true,
+                _ => {
+                    let name = name.as_str();
+                    match name.as_bytes()[0] {
+                        b'x' => {
+                            seen.forwarding |= forwarded::is_forwarding(name);
+                            seen.request_id |= name == X_REQUEST_ID.as_str();
+                        }
+                        b'k' | b'p' => seen.hop_by_hop |= KEEP_ALIVE == name || PROXY_CONNECTION == name,
+                        _ => {}
+                    }
+                }
+            }
+        }
+        seen
+    }
+}
+
+fn framing(record: &Record, seen: &Seen) -> Result<(), Error> {
+    let headers = &record.context.headers;
+    if seen.codings > 0 {
+        if record.version < Version::HTTP_11 {
+            return Err(Error::Framing("HTTP/1.0 has no transfer codings"));
+        }
+        let coding = headers.get(header::TRANSFER_ENCODING).map(HeaderValue::as_bytes).unwrap_or_default();
+        if seen.codings > 1 || !coding.trim_ascii().eq_ignore_ascii_case(b"chunked") {
+            return Err(Error::TransferCoding);
+        }
+    }
+    if seen.codings == 0 && seen.lengths == 0 {
+        return Ok(());
+    }
+    // The parser drops a length beside a coding and folds equal lengths into one, so ask what was really written. Where
+    // that is not known, because the client sent requests ahead, what is left of it is at least not ambiguous.
+    let written = record.peer.wire.count_fields(record.context.method.as_str(), "content-length");
+    let lengths = written.unwrap_or(seen.lengths);
+    match (seen.codings, lengths) {
+        (0, 0 | 1) | (1, 0) => Ok(()),
+        (0, _) => Err(Error::Framing("several Content-Length headers")),
+        (_, _) => Err(Error::Framing("both Transfer-Encoding and Content-Length")),
+    }
+}
+
+// One host, one path in its normal form, and a query without what belongs escaped.
+fn target(record: &mut Record, seen: &Seen) -> Result<(), Error> {
+    let uri = &record.uri;
+    if record.context.method == Method::CONNECT {
+        return Err(Error::Connect);
+    }
+    if seen.hosts != 1 {
+        return Err(Error::HostCount);
+    }
+    let context = &mut record.context;
+    let host = context.headers.get(header::HOST).ok_or(Error::HostCount)?;
+    let host = Authority::parse(host).ok_or(Error::HostInvalid)?;
+    context.host = match uri.scheme_str() {
+        None if uri.authority().is_some() => return Err(Error::Target),
+        None => host,
+        Some("http" | "https") => absolute(uri)?,
+        Some(_) => return Err(Error::Target),
+    };
+    if uri.path() == "*" {
+        return match context.method == Method::OPTIONS {
+            true => asterisk(context),
+            false => Err(Error::Asterisk),
+        };
+    }
+    let query = context.target.query();
+    if query.is_some_and(|query| query.bytes().any(|byte| !(0x21..0x7f).contains(&byte))) {
+        return Err(Error::Query);
+    }
+    if let Cow::Owned(path) = normalise(context.target.path())? {
+        context.target = path_and_query(path, query).ok_or(Error::Target)?;
+    }
+    Ok(())
+}
+
+// The server as a whole is asked: the gateway's routes are, at their root.
+fn asterisk(context: &mut Context) -> Result<(), Error> {
+    context.target = PathAndQuery::from_static("/");
+    Ok(())
+}
+
+// An absolute target wins over Host (RFC 9112, 3.2.2).
+fn absolute(uri: &Uri) -> Result<Authority, Error> {
+    let authority = uri.authority().ok_or(Error::Target)?;
+    let value = HeaderValue::from_str(authority.as_str()).map_err(|_| Error::Target)?;
+    Authority::parse(&value).ok_or(Error::Target)
+}
+
+/// Puts a path and a query together.
+pub(super) fn path_and_query(mut path: String, query: Option<&str>) -> Option<PathAndQuery> {
+    if let Some(query) = query {
+        path.push('?');
+        path.push_str(query);
+    }
+    PathAndQuery::try_from(path).ok()
+}
+
+// hyper says `100 Continue` when the body is first asked for.
+fn expectation(headers: &mut HeaderMap) -> Result<(), Error> {
+    match headers.remove(header::EXPECT) {
+        Some(value) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(()),
+        Some(_) => Err(Error::Expectation),
+        None => Ok(()),
+    }
+}
+
+fn passes(headers: &HeaderMap) -> Result<(), Error> {
+    let values = headers.get_all(header::VIA).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    match values.filter(|via| via.trim_ascii() == VIA.as_bytes()).count() {
+        n if n >= MAX_PASSES => Err(Error::Loop),
+        _ => Ok(()),
+    }
+}
+
+/// Takes out what belongs to one connection: the known names, and those that `Connection` names.
+pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(header::CONNECTION) {
+        let values: Vec<HeaderValue> = headers.get_all(header::CONNECTION).iter().cloned().collect();
+        for option in values.iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b',')) {
+            let Ok(name) = HeaderName::from_bytes(option.trim_ascii()) else { continue };
+            // To frame the message or to name the host is not the connection's business.
+            if name != header::CONTENT_LENGTH && name != header::HOST {
+                headers.remove(name);
+            }
+        }
+    }
+    let trailers = headers.get_all(header::TE).iter().any(|value| {
+        value.as_bytes().split(|byte| *byte == b',').any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    });
+    for name in [
+        header::CONNECTION,
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+        header::PROXY_AUTHENTICATE,
+        header::PROXY_AUTHORIZATION,
+        header::TE,
+        header::TRAILER,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+    ] {
+        headers.remove(name);
+    }
+    if trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+// A trusted peer's id, if it is one that can stand in a log.
+fn kept_id(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut ids = headers.get_all(X_REQUEST_ID).iter();
+    let id = ids.next().filter(|_| ids.next().is_none())?;
+    let visible = id.as_bytes().iter().all(u8::is_ascii_graphic);
+    (visible && !id.is_empty() && id.len() <= MAX_REQUEST_ID).then(|| id.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[(&str, &str)]) -> HeaderMap {
+        lines
+            .iter()
+            .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse::<HeaderValue>().unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn what_belongs_to_one_connection_does_not_travel_on() {
+        let mut all = headers(&[
+            ("connection", "x-a, Keep-Alive"),
+            ("connection", "x-b , content-length,host"),
+            ("x-a", "1"),
+            ("x-b", "2"),
+            ("x-c", "3"),
+            ("host", "h"),
+            ("content-length", "0"),
+            ("keep-alive", "timeout=1"),
+            ("proxy-connection", "close"),
+            ("proxy-authorization", "Basic x"),
+            ("te", "gzip, Trailers"),
+            ("trailer", "x"),
+            ("upgrade", "websocket"),
+        ]);
+        assert!(Seen::in_headers(&all).hop_by_hop);
+        strip_hop_by_hop(&mut all);
+        assert_eq!(all, headers(&[("x-c", "3"), ("host", "h"), ("content-length", "0"), ("te", "trailers")]));
+        assert!(!Seen::in_headers(&headers(&[("x-c", "3"), ("accept", "*/*"), ("priority", "u=1")])).hop_by_hop);
+    }
+
+    #[test]
+    fn a_loop_is_noticed() {
+        let once = headers(&[("via", "1.1 portico"), ("via", "1.1 other, 1.0 portico")]);
+        assert!(passes(&once).is_ok());
+        let vias = ["1.1 portico"; MAX_PASSES].join(", ");
+        assert!(passes(&headers(&[("via", &vias)])).is_err());
+    }
+
+    #[test]
+    fn an_id_is_kept_only_if_it_can_stand_in_a_log() {
+        let long = "a".repeat(MAX_REQUEST_ID + 1);
+        for (id, kept) in [("abc-1", true), ("", false), ("a b", false), (long.as_str(), false)] {
+            assert_eq!(kept_id(&headers(&[("x-request-id", id)])).is_some(), kept, "{id}");
+        }
+        assert!(kept_id(&headers(&[("x-request-id", "1"), ("x-request-id", "2")])).is_none());
+    }
+}

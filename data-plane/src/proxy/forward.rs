@@ -1,0 +1,60 @@
+//! The action `forward`: make of the request what the upstream is to see, call it, and make of its response an answer.
+
+use super::{
+    admit::strip_hop_by_hop,
+    body::Flow,
+    local::LocalRoute,
+    locate::rewrite,
+    record::{Record, VIA},
+};
+use crate::{
+    context::UploadBody,
+    error::Error,
+    pool::{Call, Outgoing, call},
+    router::Forward,
+};
+use http::{Response, Version, header};
+use hyper::body::Incoming;
+use proto::matching::Captures;
+use std::ops::ControlFlow;
+
+pub(super) async fn forward(
+    record: &mut Record,
+    route: &LocalRoute,
+    forward: &Forward,
+    captures: Captures,
+    body: Incoming,
+) -> Result<Response<Flow>, Error> {
+    if let ControlFlow::Break(answer) = forward.filters.request(&mut record.context) {
+        return Ok(answer.map(Flow::whole));
+    }
+    let settings = &record.local.settings;
+    let limit = route.entry.request_body.unwrap_or(settings.max_request_body);
+    let body = UploadBody::new(body, limit, settings.idle_timeout, &record.upload).map_err(Error::Upload)?;
+    let target = match &forward.rewrite {
+        Some(change) => Some(rewrite(change, &route.values(&record.context, captures))?),
+        None => None,
+    };
+    if let Some(host) = &forward.host {
+        record.context.headers.insert(header::HOST, host.clone());
+    }
+    let pool = route.pool.as_deref().ok_or(Error::NoEndpoint)?;
+    let request = Call {
+        pool,
+        outgoing: Outgoing {
+            method: &record.context.method,
+            target: target.as_ref().unwrap_or(&record.context.target),
+            headers: &record.context.headers,
+        },
+        timeouts: forward.timeouts,
+        peer: &record.peer,
+        upload: &record.upload,
+    };
+    let mut response = call(&record.local.upstreams, &request, body, &mut record.attempts).await?;
+    *response.version_mut() = Version::HTTP_11;
+    let headers = response.headers_mut();
+    strip_hop_by_hop(headers);
+    headers.append(header::VIA, VIA);
+    forward.filters.response(&record.context, headers);
+    Ok(response.map(Flow::Stream))
+}

@@ -1,0 +1,156 @@
+//! What one worker owns, and its requests use: no lock, nothing shared, nothing that outlives the worker.
+
+use crate::{
+    context::{Context, Values},
+    pool::{LocalPool, Upstreams},
+    router::{Action, LiveRouter, RouteEntry, RouterCache},
+    settings::Settings,
+    telemetry::{
+        Telemetry,
+        access_log::LogBuffer,
+        counters::{Counters, RouteSeries},
+    },
+};
+use bytes::BytesMut;
+use fastrand::Rng;
+use foldhash::HashMap;
+use http::HeaderValue;
+use proto::matching::{Captures, Head};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+    time::Instant,
+};
+
+/// What one worker owns.
+pub(crate) struct Local {
+    pub(crate) settings: Settings,
+    pub(crate) upstreams: Upstreams,
+    pub(crate) counters: Counters,
+    pub(crate) log: LogBuffer,
+    /// Whether answers say that the connection ends.
+    pub(crate) draining: Cell<bool>,
+    router: RefCell<RouterCache>,
+    // By the entry's address, which cannot be another's while it is held here.
+    routes: RefCell<HashMap<usize, Rc<LocalRoute>>>,
+    ids: RefCell<Ids>,
+}
+
+/// A route as one worker has it. A long stream keeps this, and not the whole router.
+pub(crate) struct LocalRoute {
+    pub(crate) entry: Arc<RouteEntry>,
+    pub(crate) series: Rc<RouteSeries>,
+    /// Only of a route that forwards.
+    pub(crate) pool: Option<Rc<LocalPool>>,
+}
+
+// Request ids: 128 bits in hexadecimal, cut from one block of memory so that each costs no allocation.
+#[derive(Debug, Default)]
+struct Ids {
+    rng: Rng,
+    block: BytesMut,
+}
+
+// === impl Local ===
+
+impl Local {
+    /// An empty household.
+    pub(crate) fn new(settings: &Settings, router: &LiveRouter, telemetry: &Telemetry) -> Local {
+        Local {
+            settings: settings.clone(),
+            upstreams: Upstreams::default(),
+            counters: Counters::default(),
+            log: telemetry.log_buffer(),
+            draining: Cell::new(false),
+            router: RefCell::new(router.cache()),
+            routes: RefCell::default(),
+            ids: RefCell::default(),
+        }
+    }
+
+    /// Takes the router, once, and finds the route; with the revision that says so.
+    pub(super) fn find(&self, head: &Head<'_>) -> (u64, Option<(Rc<LocalRoute>, Captures)>) {
+        let mut cache = self.router.borrow_mut();
+        let router = cache.load();
+        let found = router.find(head).map(|found| (self.route(found.route), found.captures));
+        (router.revision(), found)
+    }
+
+    /// A new request id.
+    pub(super) fn request_id(&self) -> HeaderValue {
+        self.ids.borrow_mut().next()
+    }
+
+    /// Lets go of what the newest router does not have any more. A worker does so now and then.
+    pub(crate) fn sweep(&self, now: Instant) {
+        self.router.borrow_mut().load();
+        self.routes.borrow_mut().retain(|_, route| Arc::strong_count(&route.entry) > 1);
+        self.upstreams.sweep(now);
+    }
+
+    fn route(&self, entry: &Arc<RouteEntry>) -> Rc<LocalRoute> {
+        let address = Arc::as_ptr(entry).addr();
+        let mut routes = self.routes.borrow_mut();
+        let local = routes.entry(address).or_insert_with(|| {
+            let pool = match &entry.action {
+                Action::Forward(forward) => Some(self.upstreams.local(&forward.pool)),
+                Action::Redirect(_) | Action::Respond(_) => None,
+            };
+            let series = self.counters.route(&entry.name, &entry.label);
+            Rc::new(LocalRoute { entry: entry.clone(), series, pool })
+        });
+        local.clone()
+    }
+}
+
+impl std::fmt::Debug for Local {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Local").finish_non_exhaustive()
+    }
+}
+
+// === impl LocalRoute ===
+
+impl std::fmt::Debug for LocalRoute {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("LocalRoute").field(&self.entry.name).finish()
+    }
+}
+
+impl LocalRoute {
+    /// What a request offers to the route's templates.
+    pub(super) fn values<'a>(&'a self, context: &'a Context, captures: Captures) -> Values<'a> {
+        Values::with_captures(context, &self.entry.variables, captures)
+    }
+}
+
+// === impl Ids ===
+
+impl Ids {
+    fn next(&mut self) -> HeaderValue {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        if self.block.capacity() < 32 {
+            self.block = BytesMut::with_capacity(32 * 128);
+        }
+        let random = self.rng.u128(..);
+        let digits = std::array::from_fn::<u8, 32, _>(|at| DIGITS[(random >> (4 * at) & 15) as usize]);
+        self.block.extend_from_slice(&digits);
+        // Hexadecimal digits can stand in a header.
+        HeaderValue::from_maybe_shared(self.block.split().freeze()).unwrap_or(HeaderValue::from_static("none"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn ids_differ() {
+        let mut ids = Ids::default();
+        let all: HashSet<HeaderValue> = (0..1000).map(|_| ids.next()).collect();
+        assert_eq!(all.len(), 1000);
+        assert!(all.iter().all(|id| id.len() == 32 && id.as_bytes().iter().all(u8::is_ascii_hexdigit)));
+    }
+}

@@ -1,0 +1,207 @@
+//! The record of a request: what became of it, written exactly once, whatever happens to it.
+//!
+//! It owns the request's context, travels with the answer's body, and is written when it is dropped.
+
+use super::{
+    AnswerBody,
+    body::Flow,
+    local::{Local, LocalRoute},
+};
+use crate::{
+    context::{Authority, Context, Peer, Upload},
+    error::{Error, Fault},
+    pool::{Attempts, DownloadFault},
+    router::Action,
+    telemetry::{access_log::Line, counters::count},
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version, header, uri::PathAndQuery};
+use hyper::body::Incoming;
+use proto::matching::{Captures, Head};
+use std::{rc::Rc, time::Instant};
+
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// What the gateway calls itself in `Via`.
+pub(super) const VIA: HeaderValue = HeaderValue::from_static("1.1 portico");
+
+/// The record of a request.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(super) local: Rc<Local>,
+    pub(super) peer: Rc<Peer>,
+    pub(super) context: Context,
+    /// The version and, if it is not only a path, the whole target: what admission judges.
+    pub(super) version: Version,
+    pub(super) uri: http::Uri,
+    pub(super) upload: Rc<Upload>,
+    pub(super) attempts: Attempts,
+    /// Bytes of the answer's body.
+    pub(super) sent: u64,
+    route: Option<Rc<LocalRoute>>,
+    started: Instant,
+    revision: u64,
+    status: u16,
+    failure: Option<(&'static str, Fault)>,
+    ended: bool,
+}
+
+// === impl Record ===
+
+impl Record {
+    pub(super) fn begin(local: Rc<Local>, peer: Rc<Peer>, request: Request<Incoming>) -> (Box<Record>, Incoming) {
+        let (parts, body) = request.into_parts();
+        let context = Context {
+            method: parts.method,
+            target: parts.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")),
+            host: Authority::unknown(),
+            headers: parts.headers,
+            client: peer.address.ip(),
+            scheme: peer.listener.scheme,
+            request_id: local.request_id(),
+        };
+        let record = Record {
+            started: peer.wire.begin(),
+            context,
+            version: parts.version,
+            uri: parts.uri,
+            upload: Rc::default(),
+            attempts: Attempts::default(),
+            sent: 0,
+            route: None,
+            revision: 0,
+            status: 0,
+            failure: None,
+            ended: false,
+            local,
+            peer,
+        };
+        (Box::new(record), body)
+    }
+
+    /// Takes the router, once, and finds the route.
+    pub(super) fn find(&mut self) -> Option<(Rc<LocalRoute>, Captures)> {
+        let context = &self.context;
+        let (revision, found) = self.local.find(&Head {
+            listener: &self.peer.listener.name,
+            scheme: context.scheme,
+            client: context.client,
+            host: context.host.name(),
+            method: &context.method,
+            path: context.target.path(),
+            query: context.target.query(),
+            headers: &context.headers,
+        });
+        self.revision = revision;
+        self.route = found.as_ref().map(|(route, _)| route.clone());
+        found
+    }
+
+    /// The one place that turns an error into an answer.
+    pub(super) fn fail(&mut self, error: Error) -> Response<Flow> {
+        if matches!(error, Error::Panic) {
+            count(&self.local.counters.panics, 1);
+        }
+        self.failure = Some((error.reason(), error.fault()));
+        error.answer(&self.context.request_id).map(Flow::whole)
+    }
+
+    /// What every answer has, and then the filters, over errors too.
+    pub(super) fn filters_back(&self, mut response: Response<Flow>) -> Response<Flow> {
+        let headers = response.headers_mut();
+        headers.insert(X_REQUEST_ID, self.context.request_id.clone());
+        if let Some(route) = &self.route {
+            route.entry.filters.response(&self.context, headers);
+        }
+        response
+    }
+
+    /// Hands the record over to the answer's body.
+    pub(super) fn finish(mut self: Box<Self>, response: Response<Flow>) -> Response<AnswerBody> {
+        let mut response = response;
+        self.status = response.status().as_u16();
+        if self.context.method == Method::HEAD
+            && let Flow::Whole(body) = response.body_mut()
+            && let Some(bytes) = body.take()
+        {
+            // Only how long it would be.
+            response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+        }
+        if self.local.draining.get() {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response.map(|flow| AnswerBody::new(flow, self))
+    }
+
+    /// The answer was sent whole.
+    pub(super) fn ended(&mut self) {
+        self.ended = true;
+    }
+
+    /// The upstream did not send the answer whole, and so the client did not get it whole.
+    pub(super) fn cut_off(&mut self, fault: DownloadFault) {
+        let reason = match fault {
+            DownloadFault::Silent => "upstream_body_timeout",
+            DownloadFault::Truncated => "upstream_body_truncated",
+        };
+        self.failure = Some((reason, Fault::Upstream));
+        self.ended = true;
+    }
+
+    fn write(&mut self) {
+        let now = Instant::now();
+        let duration = now.saturating_duration_since(self.started);
+        self.peer.wire.finish(now);
+        let (context, counters) = (&self.context, &self.local.counters);
+        if !self.ended && self.failure.is_none() {
+            self.failure = Some(("client_closed", Fault::Client));
+        }
+        // What a client that left would have got is not known; 499 is what proxies write for it.
+        let status = if self.status == 0 { 499 } else { self.status };
+        let route = self.route.as_deref();
+        let upstream = route.and_then(|route| match &route.entry.action {
+            Action::Forward(forward) => Some(forward.pool.name()),
+            Action::Redirect(_) | Action::Respond(_) => None,
+        });
+        match route {
+            Some(route) => route.series.observe(&context.method, status, duration),
+            None => counters.no_route().observe(&context.method, status, duration),
+        }
+        if let Some((reason, fault)) = self.failure {
+            counters.fail(upstream, reason, fault);
+        }
+        count(&counters.retries, u64::from(self.attempts.retries));
+        let client;
+        let header = |headers: &HeaderMap, name| headers.get(name).cloned();
+        let user_agent = header(&context.headers, header::USER_AGENT);
+        let line = Line {
+            method: context.method.as_str(),
+            path: context.target.path().as_bytes(),
+            host: context.host.value().as_bytes(),
+            client: match context.client == self.peer.address.ip() {
+                true => self.peer.text.to_str().unwrap_or_default(),
+                false => {
+                    client = context.client.to_string();
+                    &client
+                }
+            },
+            user_agent: user_agent.as_ref().map_or(b"", HeaderValue::as_bytes),
+            request_id: context.request_id.as_bytes(),
+            status,
+            route: route.map(|route| (route.entry.name.as_str(), route.entry.label.as_str())),
+            upstream: upstream.map(|upstream| upstream.as_str()),
+            endpoint: self.attempts.endpoint.as_ref().map(|endpoint| endpoint.as_str()),
+            duration,
+            received: self.upload.bytes(),
+            sent: self.sent,
+            retries: self.attempts.retries,
+            reason: self.failure.map(|(reason, _)| reason),
+            revision: self.revision,
+        };
+        self.local.log.write(now, &line);
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.write();
+    }
+}

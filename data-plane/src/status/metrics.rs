@@ -1,0 +1,140 @@
+//! What is scraped, as OpenMetrics text.
+
+use crate::{
+    router::Router,
+    telemetry::{
+        Telemetry,
+        counters::{BUCKETS, Counts},
+    },
+};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric},
+    metrics::{MetricType, counter::ConstCounter, exemplar::Exemplar, gauge::ConstGauge},
+    registry::{Registry, Unit},
+};
+use std::{
+    collections::HashMap,
+    fmt::{self, Error},
+    sync::atomic::Ordering::Relaxed,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+/// The most endpoints that have a gauge of their own.
+const MAX_ENDPOINTS: usize = 2_000;
+
+/// One scrape.
+#[derive(Clone, Debug)]
+pub(super) struct Metrics {
+    counts: Counts,
+    connections: u64,
+    // By upstream and endpoint.
+    upstream_connections: Vec<(String, String, u32)>,
+    revision: u64,
+    age: Option<Duration>,
+    config_refused: u64,
+    log_dropped: u64,
+    ready: bool,
+}
+
+type NoExemplars<'a> = Option<&'a HashMap<usize, Exemplar<Vec<(String, String)>, f64>>>;
+
+impl Metrics {
+    pub(super) fn new(counts: Counts, telemetry: &Telemetry, router: &Router) -> Metrics {
+        let endpoints = router.pools().flat_map(|pool| {
+            let gauge = |endpoint: &crate::pool::Endpoint| {
+                (pool.name().to_string(), endpoint.as_str().to_string(), endpoint.connections())
+            };
+            pool.endpoints().iter().map(move |endpoint| gauge(endpoint))
+        });
+        let config = telemetry.config();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Metrics {
+            counts,
+            connections: telemetry.connections().load(Relaxed) as u64,
+            upstream_connections: endpoints.take(MAX_ENDPOINTS).collect(),
+            revision: config.revision(),
+            age: config.since().map(|since| now.saturating_sub(Duration::from_millis(since))),
+            config_refused: config.refusals(),
+            log_dropped: telemetry.log_dropped(),
+            ready: telemetry.is_ready(),
+        }
+    }
+
+    pub(super) fn encode(self) -> String {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(self));
+        let mut text = String::new();
+        // To write into a string cannot fail.
+        prometheus_client::encoding::text::encode(&mut text, &registry).ok();
+        text
+    }
+
+    fn encode_requests(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Duration of requests from their first byte to the last of the answer";
+        let (name, unit) = ("http_server_request_duration", Unit::Seconds);
+        let mut family = encoder.encode_descriptor(name, help, Some(&unit), MetricType::Histogram)?;
+        for ((route, label, method, status), histogram) in &self.counts.requests {
+            let status = status.to_string();
+            let labels = [
+                ("http_request_method", method.as_str()),
+                ("http_response_status_code", &status),
+                ("http_route", label),
+                ("route", route.as_ref().map_or("", |route| route.as_str())),
+            ];
+            let bounds = BUCKETS.iter().map(|micros| f64::from(*micros) / 1e6).chain([f64::INFINITY]);
+            let buckets: Vec<(f64, u64)> = bounds.zip(histogram.buckets).collect();
+            let sum = histogram.sum as f64 / 1e6;
+            let none: NoExemplars<'_> = None;
+            family.encode_family(&labels)?.encode_histogram(sum, histogram.count(), &buckets, none)?;
+        }
+        Ok(())
+    }
+
+    fn encode_upstreams(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Requests that were not answered as the client wished, by reason and by whose fault it is";
+        let mut family = encoder.encode_descriptor("portico_failures", help, None, MetricType::Counter)?;
+        for ((upstream, reason, fault), n) in &self.counts.failures {
+            let upstream = upstream.as_ref().map_or("", |upstream| upstream.as_str());
+            let labels = [("upstream", upstream), ("reason", reason), ("fault", fault.as_str())];
+            ConstCounter::new(*n).encode(family.encode_family(&labels)?)?;
+        }
+        let help = "Connections that stand to an endpoint";
+        let mut family = encoder.encode_descriptor("portico_upstream_connections", help, None, MetricType::Gauge)?;
+        for (upstream, endpoint, n) in &self.upstream_connections {
+            let labels = [("upstream", upstream.as_str()), ("endpoint", endpoint.as_str())];
+            ConstGauge::new(i64::from(*n)).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
+impl Collector for Metrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+        self.encode_requests(&mut encoder)?;
+        self.encode_upstreams(&mut encoder)?;
+        let counts = &self.counts;
+        for (name, help, n) in [
+            ("portico_connections_accepted", "Client connections that were accepted", counts.accepted),
+            ("portico_connections_refused", "Client connections beyond the node's limit", counts.refused),
+            ("portico_retries", "Tries of requests after the first", counts.retries),
+            ("portico_panics", "Requests that ended by a panic", counts.panics),
+            ("portico_log_dropped", "Lines of the access log that were lost", self.log_dropped),
+            ("portico_config_refused", "Configurations that were refused", self.config_refused),
+        ] {
+            let encoder = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            ConstCounter::new(n).encode(encoder)?;
+        }
+        let age = self.age.unwrap_or_default().as_secs_f64();
+        for (name, help, n) in [
+            ("portico_connections", "Client connections that stand", self.connections as f64),
+            ("portico_config_revision", "The revision that runs", self.revision as f64),
+            ("portico_config_age_seconds", "How long it has been running", age),
+            ("portico_ready", "Whether the node is ready", f64::from(u8::from(self.ready))),
+        ] {
+            let encoder = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            ConstGauge::new(n).encode(encoder)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,245 @@
+//! Counters of one worker, in cells that only it touches, and their sum over all workers.
+
+use crate::error::Fault;
+use foldhash::HashMap;
+use http::Method;
+use proto::name::Name;
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    rc::Rc,
+    time::Duration,
+};
+
+/// Upper bounds of the histogram's buckets in microseconds: those of OpenTelemetry's `http.server.request.duration`.
+pub(crate) const BUCKETS: [u32; 14] = [
+    5_000, 10_000, 25_000, 50_000, 75_000, 100_000, 250_000, 500_000, 750_000, 1_000_000, 2_500_000, 5_000_000,
+    7_500_000, 10_000_000,
+];
+/// The most routes that have series of their own; the others share one.
+const MAX_ROUTES: usize = 2_000;
+
+/// How many requests failed, by upstream, reason and fault.
+pub(crate) type Failures = BTreeMap<(Option<Name>, &'static str, Fault), u64>;
+
+/// The counters of one worker.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    routes: RefCell<HashMap<Name, Rc<RouteSeries>>>,
+    other: Rc<RouteSeries>,
+    none: Rc<RouteSeries>,
+    failures: RefCell<Failures>,
+    pub(crate) retries: Cell<u64>,
+    pub(crate) panics: Cell<u64>,
+    pub(crate) accepted: Cell<u64>,
+    pub(crate) refused: Cell<u64>,
+}
+
+/// The requests of one route.
+#[derive(Debug, Default)]
+pub(crate) struct RouteSeries {
+    label: Box<str>,
+    // Few methods and statuses occur: a search through them is faster than a hash.
+    series: RefCell<Vec<(MethodLabel, u16, Histogram)>>,
+}
+
+/// Durations.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Histogram {
+    /// How many were at most the bound of that index, but above the one before; the last has no bound.
+    pub(crate) buckets: [u64; BUCKETS.len() + 1],
+    /// Their sum in microseconds.
+    pub(crate) sum: u64,
+}
+
+/// A method as metrics name it; what nobody registered is `_OTHER`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct MethodLabel(&'static str);
+
+/// What `portico_*` and `http_*` families are made of.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counts {
+    /// By the route's name (none: no route was found), its pattern, method and status.
+    pub(crate) requests: BTreeMap<(Option<Name>, Box<str>, MethodLabel, u16), Histogram>,
+    pub(crate) failures: Failures,
+    pub(crate) retries: u64,
+    pub(crate) panics: u64,
+    pub(crate) accepted: u64,
+    pub(crate) refused: u64,
+}
+
+// === impl Counters ===
+
+impl Counters {
+    /// The series of a route.
+    pub(crate) fn route(&self, name: &Name, label: &str) -> Rc<RouteSeries> {
+        let mut routes = self.routes.borrow_mut();
+        if let Some(series) = routes.get(name) {
+            return series.clone();
+        }
+        if routes.len() >= MAX_ROUTES {
+            return self.other.clone();
+        }
+        let series = Rc::new(RouteSeries { label: label.into(), series: RefCell::default() });
+        routes.insert(name.clone(), series.clone());
+        series
+    }
+
+    /// The series of requests that no route matched.
+    pub(crate) fn no_route(&self) -> &RouteSeries {
+        &self.none
+    }
+
+    /// Counts an answer of the gateway's own, or a body that was cut off.
+    pub(crate) fn fail(&self, upstream: Option<&Name>, reason: &'static str, fault: Fault) {
+        let mut failures = self.failures.borrow_mut();
+        // Upstreams are as many as the configuration has; those that come and go share what is left.
+        let upstream = upstream.filter(|_| failures.len() < MAX_ROUTES).cloned();
+        *failures.entry((upstream, reason, fault)).or_default() += 1;
+    }
+
+    /// A copy for whoever scrapes.
+    pub(crate) fn counts(&self) -> Counts {
+        let mut counts = Counts {
+            requests: BTreeMap::new(),
+            failures: self.failures.borrow().clone(),
+            retries: self.retries.get(),
+            panics: self.panics.get(),
+            accepted: self.accepted.get(),
+            refused: self.refused.get(),
+        };
+        let routes = self.routes.borrow();
+        let own = routes.iter().map(|(name, series)| (Some(name), series));
+        for (name, route) in own.chain([(None, &self.other), (None, &self.none)]) {
+            let label = if Rc::ptr_eq(route, &self.other) { "_OTHER".into() } else { route.label.clone() };
+            for (method, status, histogram) in route.series.borrow().iter() {
+                counts.requests.insert((name.cloned(), label.clone(), *method, *status), histogram.clone());
+            }
+        }
+        counts
+    }
+}
+
+/// Adds to a counter.
+pub(crate) fn count(counter: &Cell<u64>, n: u64) {
+    counter.set(counter.get() + n);
+}
+
+// === impl RouteSeries ===
+
+impl RouteSeries {
+    /// Counts a request.
+    pub(crate) fn observe(&self, method: &Method, status: u16, duration: Duration) {
+        let method = MethodLabel::of(method);
+        let mut series = self.series.borrow_mut();
+        let at = series.iter().position(|(m, s, _)| *s == status && *m == method).unwrap_or_else(|| {
+            series.push((method, status, Histogram::default()));
+            series.len() - 1
+        });
+        series[at].2.observe(duration);
+    }
+}
+
+// === impl Histogram ===
+
+impl Histogram {
+    fn observe(&mut self, duration: Duration) {
+        let micros = duration.as_micros() as u64;
+        let bucket = BUCKETS.iter().position(|bound| micros <= u64::from(*bound)).unwrap_or(BUCKETS.len());
+        self.buckets[bucket] += 1;
+        self.sum += micros;
+    }
+
+    /// How many durations.
+    pub(crate) fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+
+    fn add(&mut self, other: &Histogram) {
+        self.sum += other.sum;
+        self.buckets.iter_mut().zip(other.buckets).for_each(|(bucket, n)| *bucket += n);
+    }
+}
+
+// === impl MethodLabel ===
+
+impl MethodLabel {
+    fn of(method: &Method) -> MethodLabel {
+        const KNOWN: [(Method, &str); 10] = [
+            (Method::GET, "GET"),
+            (Method::POST, "POST"),
+            (Method::PUT, "PUT"),
+            (Method::DELETE, "DELETE"),
+            (Method::HEAD, "HEAD"),
+            (Method::PATCH, "PATCH"),
+            (Method::OPTIONS, "OPTIONS"),
+            (Method::QUERY, "QUERY"),
+            (Method::TRACE, "TRACE"),
+            (Method::CONNECT, "CONNECT"),
+        ];
+        MethodLabel(KNOWN.iter().find(|(known, _)| known == method).map_or("_OTHER", |(_, label)| label))
+    }
+
+    /// The label.
+    pub(crate) fn as_str(self) -> &'static str {
+        self.0
+    }
+}
+
+// === impl Counts ===
+
+impl Counts {
+    /// Adds another worker's.
+    pub(crate) fn add(&mut self, other: Counts) {
+        for (key, histogram) in other.requests {
+            self.requests.entry(key).or_default().add(&histogram);
+        }
+        for (key, n) in other.failures {
+            *self.failures.entry(key).or_default() += n;
+        }
+        self.retries += other.retries;
+        self.panics += other.panics;
+        self.accepted += other.accepted;
+        self.refused += other.refused;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_of_workers_add_up() {
+        let name = Name::parse("orders").unwrap();
+        let worker = || {
+            let counters = Counters::default();
+            let route = counters.route(&name, "/orders/*");
+            route.observe(&Method::GET, 200, Duration::from_millis(5));
+            route.observe(&Method::GET, 200, Duration::from_secs(60));
+            route.observe(&Method::from_bytes(b"BREW").unwrap(), 418, Duration::ZERO);
+            counters.no_route().observe(&Method::GET, 404, Duration::ZERO);
+            counters.fail(Some(&name), "connect", Fault::Upstream);
+            count(&counters.retries, 2);
+            counters.counts()
+        };
+        let mut total = worker();
+        total.add(worker());
+        assert_eq!(total.requests.len(), 3);
+        let gets = &total.requests[&(Some(name.clone()), "/orders/*".into(), MethodLabel("GET"), 200)];
+        assert_eq!((gets.buckets[0], gets.buckets[14], gets.count(), gets.sum), (2, 2, 4, 120_010_000));
+        assert!(total.requests.contains_key(&(Some(name.clone()), "/orders/*".into(), MethodLabel("_OTHER"), 418)));
+        assert_eq!((total.failures[&(Some(name), "connect", Fault::Upstream)], total.retries), (2, 4));
+    }
+
+    #[test]
+    fn routes_beyond_the_limit_share_a_series() {
+        let counters = Counters::default();
+        for n in 0..MAX_ROUTES + 5 {
+            let route = counters.route(&Name::parse(&format!("r{n}")).unwrap(), "/*");
+            route.observe(&Method::GET, 200, Duration::ZERO);
+        }
+        let counts = counters.counts();
+        assert_eq!(counts.requests.len(), MAX_ROUTES + 1);
+        assert_eq!(counts.requests.values().map(Histogram::count).sum::<u64>() as usize, MAX_ROUTES + 5);
+    }
+}
