@@ -79,16 +79,11 @@ pub struct Predicates {
 }
 
 /// How good a match is; the greater wins. The last word has the name, the lesser of which wins: compare that apart.
+///
+/// All that counts stands in two numbers, so that comparing costs next to nothing: priority, host and the class of the
+/// path in the first; the length of the path, method, headers and query in the second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Rank {
-    // In the order in which they count, so that the derived order is the right one.
-    priority: i32,
-    host: (u8, u16),
-    path: (u8, u16),
-    method: bool,
-    headers: u8,
-    query: u8,
-}
+pub struct Rank(u64, u64);
 
 // === impl Match ===
 
@@ -121,15 +116,18 @@ impl Match {
 
     /// How good a match through that host is.
     pub fn rank(&self, priority: i32, host: &HostPattern) -> Rank {
-        let count = |n: usize| u8::try_from(n).unwrap_or(u8::MAX);
-        Rank {
-            priority,
-            host: host.rank(),
-            path: self.path.rank(),
-            method: !self.predicates.methods.is_empty(),
-            headers: count(self.predicates.headers.len()),
-            query: count(self.predicates.query.len()),
-        }
+        let count = |n: usize| u64::from(u8::try_from(n).unwrap_or(u8::MAX));
+        // The lowest priority becomes 0.
+        let priority = u64::from(priority.cast_unsigned() ^ (1 << 31));
+        let ((host, host_length), (path, path_length)) = (host.rank(), self.path.rank());
+        let predicates = &self.predicates;
+        Rank(
+            priority << 32 | u64::from(host) << 24 | u64::from(host_length) << 8 | u64::from(path),
+            u64::from(path_length) << 32
+                | u64::from(!predicates.methods.is_empty()) << 16
+                | count(predicates.headers.len()) << 8
+                | count(predicates.query.len()),
+        )
     }
 
     /// For each host, a text that two matches share exactly if they match the same.
@@ -209,4 +207,50 @@ fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {
     items.sort();
     items.dedup();
     items
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks_are_ordered_as_documented() {
+        use pb::path_match::Kind;
+        let rank = |priority: i32, host: &str, kind: Kind, methods: &[&str], headers: usize, query: usize| {
+            let header = pb::HeaderMatch { name: "a".into(), kind: Some(pb::header_match::Kind::Present(true)) };
+            let condition = pb::QueryMatch { name: "a".into(), kind: Some(pb::query_match::Kind::Present(true)) };
+            let message = pb::Match {
+                path: Some(pb::PathMatch { kind: Some(kind) }),
+                methods: methods.iter().map(|method| method.to_string()).collect(),
+                headers: vec![header; headers],
+                query: vec![condition; query],
+                ..Default::default()
+            };
+            let mut faults = Faults::default();
+            let checked = Match::check(Some(&message), &mut faults);
+            assert_eq!(faults.into_found(), []);
+            checked.rank(priority, &HostPattern::parse(host).expect("a host"))
+        };
+        let prefix = |path: &str| Kind::Prefix(path.into());
+        let (exact, template) = (Kind::Exact("/a".into()), Kind::Template("/{a}".into()));
+        let ranks = [
+            rank(i32::MIN, "a", exact.clone(), &["GET"], 64, 64),
+            rank(-1, "a", exact.clone(), &["GET"], 64, 64),
+            rank(0, "*", Kind::Regex(".*".into()), &["GET"], 64, 64),
+            rank(0, "*", prefix("/"), &[], 0, 0),
+            rank(0, "*", prefix("/"), &[], 0, 1),
+            rank(0, "*", prefix("/"), &[], 1, 0),
+            rank(0, "*", prefix("/"), &["GET"], 0, 0),
+            rank(0, "*", prefix("/a"), &[], 0, 0),
+            rank(0, "*", prefix("/aa"), &[], 0, 0),
+            rank(0, "*", template.clone(), &[], 0, 0),
+            rank(0, "*", exact.clone(), &[], 0, 0),
+            rank(0, "*.aa", prefix("/"), &[], 0, 0),
+            rank(0, "*.aaa", prefix("/"), &[], 0, 0),
+            rank(0, "aaaa", prefix("/"), &[], 0, 0),
+            rank(1, "*", prefix("/"), &[], 0, 0),
+            rank(i32::MAX, "*", prefix("/"), &[], 0, 0),
+        ];
+        assert!(ranks.is_sorted_by(|a, b| a < b), "{ranks:?}");
+    }
 }

@@ -179,7 +179,7 @@ impl PathTemplate {
         let mut at = 1;
         for (index, segment) in self.segments.iter().enumerate() {
             let rest = path.get(at..)?;
-            let end = rest.find('/').unwrap_or(rest.len());
+            let end = rest.bytes().position(|byte| byte == b'/').unwrap_or(rest.len());
             match segment {
                 Segment::Literal(text) if rest[..end] == *text => {}
                 Segment::Variable if end > 0 => captures.push(at, at + end),
