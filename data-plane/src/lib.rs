@@ -11,6 +11,8 @@ pub mod app;
 mod context;
 mod drain;
 mod error;
+#[cfg(feature = "figures")]
+pub mod figures;
 mod filter;
 mod json;
 mod listener;
