@@ -9,6 +9,8 @@ mod entry;
 mod host;
 mod hosts;
 mod live;
+mod names;
+mod segments;
 mod table;
 mod tree;
 
@@ -18,17 +20,19 @@ pub(crate) use live::{LiveRouter, Retired, RouterCache};
 use crate::pool::Pool;
 use entry::Resolver;
 use hosts::Hosts;
+use names::Names;
 use proto::{
     identity::Identity,
     matching::{Captures, Head, PathPattern},
-    name::Name,
     policy::Policy,
     resource::{Kind, ResourceKey},
     route::Route,
-    shards::{Shards, shard_of_parts},
     snapshot::Snapshot,
 };
 use std::{collections::BTreeSet, sync::Arc};
+
+/// Few changes are always looked at one by one.
+const MANY: usize = 64;
 
 /// The whole configuration, alive.
 pub(crate) struct Router {
@@ -36,7 +40,9 @@ pub(crate) struct Router {
     // What it was built from: the next is built from the difference.
     snapshot: Snapshot,
     hosts: Hosts,
-    pools: Pools,
+    pools: Names<Pool>,
+    // The policies of all traffic, by name.
+    globals: Arc<[Arc<Policy>]>,
 }
 
 /// The route of a request.
@@ -47,30 +53,46 @@ pub(crate) struct Found<'r> {
     pub(crate) captures: Captures,
 }
 
-/// Pools by the upstream's name.
-#[derive(Clone, Default)]
-struct Pools(Shards<Name, Arc<Pool>>);
-
 // === impl Router ===
 
 impl Router {
     /// A router of nothing, for a node that has no configuration yet.
     pub(crate) fn empty() -> Router {
-        Router { identity: None, snapshot: Snapshot::empty(), hosts: Hosts::default(), pools: Pools::default() }
+        Router {
+            identity: None,
+            snapshot: Snapshot::empty(),
+            hosts: Hosts::default(),
+            pools: Names::default(),
+            globals: Arc::default(),
+        }
     }
 
     /// The router of a snapshot, sharing with the previous one what did not change.
     pub(crate) fn build(snapshot: &Snapshot, identity: Option<Identity>, previous: Option<&Router>) -> Router {
-        let nothing = Router::empty();
-        let previous = previous.unwrap_or(&nothing);
-        let changed = snapshot.differing(&previous.snapshot);
-        let pools = previous.pools.with(snapshot, &changed);
-        let resolver = Resolver { snapshot, pools: &pools, globals: globals(snapshot) };
-        let routes = affected(snapshot, &previous.snapshot, &changed);
-        let gone = routes.iter().filter_map(|key| route(&previous.snapshot, key)).collect();
-        let came = routes.iter().filter_map(|key| route(snapshot, key)).map(|route| resolver.entry(route)).collect();
-        let hosts = previous.hosts.with(gone, came);
-        Router { identity, snapshot: snapshot.clone(), hosts, pools }
+        let nothing;
+        let previous = match previous {
+            Some(previous) => previous,
+            None => {
+                nothing = Router::empty();
+                &nothing
+            }
+        };
+        let before = &previous.snapshot;
+        let changed = snapshot.differing(before);
+        let is_global = |key| [snapshot, before].into_iter().any(|snapshot| is_global(snapshot, key));
+        let (globals, affected) = match changed.iter().any(is_global) {
+            true => (globals(snapshot), None),
+            false => (previous.globals.clone(), affected(snapshot, &changed)),
+        };
+        let pools = pools(&previous.pools, snapshot, &changed);
+        let (gone, came): (Vec<_>, Vec<_>) = match &affected {
+            None => (before.routes().collect(), snapshot.routes().collect()),
+            Some(keys) => (routes(before, keys), routes(snapshot, keys)),
+        };
+        let resolver = Resolver { snapshot, pools: &pools, globals: &globals };
+        let came: Vec<_> = came.into_iter().map(|route| resolver.entry(route)).collect();
+        let hosts = previous.hosts.with(&gone, &came);
+        Router { identity, snapshot: snapshot.clone(), hosts, pools, globals }
     }
 
     /// The best of all routes that match.
@@ -103,49 +125,27 @@ impl Router {
 
     /// All pools.
     pub(crate) fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
-        self.pools.0.iter().map(|(_, pool)| pool)
+        self.pools.values()
     }
 }
 
-// === impl Pools ===
-
-impl Pools {
-    fn get(&self, name: &Name) -> Option<&Arc<Pool>> {
-        self.0.get(Pools::shard(name), name)
+/// The pools after a change. One whose upstream is what it was stays; another takes over its endpoints.
+fn pools(previous: &Names<Pool>, snapshot: &Snapshot, changed: &BTreeSet<ResourceKey>) -> Names<Pool> {
+    let mut pools = previous.clone();
+    for key in changed.iter().filter(|key| key.kind == Kind::Upstream) {
+        let upstream = snapshot.get(key).and_then(|entry| entry.checked.as_upstream());
+        let before = pools.get(key.name.as_str()).map(|pool| &**pool);
+        let pool = upstream.map(|upstream| Arc::new(Pool::build(upstream, before)));
+        pools.set(key.name.as_str(), pool);
     }
-
-    fn with(&self, snapshot: &Snapshot, changed: &BTreeSet<ResourceKey>) -> Pools {
-        let mut next = self.clone();
-        for key in changed.iter().filter(|key| key.kind == Kind::Upstream) {
-            let shard = next.0.shard_mut(Pools::shard(&key.name));
-            match snapshot.get(key).and_then(|entry| entry.checked.as_upstream()) {
-                Some(upstream) => {
-                    let pool = Pool::build(upstream, shard.get(&key.name).map(|pool| &**pool));
-                    shard.insert(key.name.clone(), Arc::new(pool));
-                }
-                None => {
-                    shard.remove(&key.name);
-                }
-            }
-        }
-        next
-    }
-
-    fn shard(name: &Name) -> usize {
-        shard_of_parts(b"pool", name.as_str().as_bytes())
-    }
+    pools
 }
 
-/// The keys of all routes that are not what they were: themselves, or what they refer to.
-fn affected<'s>(
-    snapshot: &'s Snapshot,
-    before: &'s Snapshot,
-    changed: &'s BTreeSet<ResourceKey>,
-) -> BTreeSet<&'s ResourceKey> {
-    let global = |snapshot: &Snapshot, key| policy(snapshot, key).is_some_and(|policy| policy.global);
-    if changed.iter().any(|key| global(snapshot, key) || global(before, key)) {
-        let keys = |snapshot: &'s Snapshot| snapshot.entries().map(|entry| &entry.resource.key);
-        return keys(before).chain(keys(snapshot)).filter(|key| key.kind == Kind::Route).collect();
+/// The keys of all routes that are not what they were: themselves, or what they refer to. `None`: all of them.
+fn affected<'s>(snapshot: &'s Snapshot, changed: &'s BTreeSet<ResourceKey>) -> Option<BTreeSet<&'s ResourceKey>> {
+    // So many that finding out which costs more than it saves.
+    if changed.len() > MANY && changed.len() > snapshot.len() / 4 {
+        return None;
     }
     let mut affected = BTreeSet::new();
     for key in changed {
@@ -167,22 +167,22 @@ fn affected<'s>(
             }
         }
     }
-    affected
+    Some(affected)
+}
+
+fn routes<'s>(snapshot: &'s Snapshot, keys: &BTreeSet<&ResourceKey>) -> Vec<&'s Arc<Route>> {
+    keys.iter().filter_map(|key| snapshot.get(key)?.checked.as_route()).collect()
+}
+
+fn is_global(snapshot: &Snapshot, key: &ResourceKey) -> bool {
+    snapshot.get(key).and_then(|entry| entry.checked.as_policy()).is_some_and(|policy| policy.global)
 }
 
 /// The policies of all traffic, by name.
-fn globals(snapshot: &Snapshot) -> Vec<Arc<Policy>> {
+fn globals(snapshot: &Snapshot) -> Arc<[Arc<Policy>]> {
     let mut globals: Vec<_> = snapshot.policies().filter(|policy| policy.global).cloned().collect();
     globals.sort_by(|a, b| a.name.cmp(&b.name));
-    globals
-}
-
-fn route<'s>(snapshot: &'s Snapshot, key: &ResourceKey) -> Option<&'s Arc<Route>> {
-    snapshot.get(key)?.checked.as_route()
-}
-
-fn policy<'s>(snapshot: &'s Snapshot, key: &ResourceKey) -> Option<&'s Arc<Policy>> {
-    snapshot.get(key)?.checked.as_policy()
+    globals.into()
 }
 
 #[cfg(test)]

@@ -57,7 +57,6 @@ impl<'r> Search<'r, '_> {
     }
 
     /// Looks at candidates, the best first, whose host and path match.
-    #[inline]
     pub(super) fn consider(&mut self, candidates: &'r [Candidate]) {
         self.consider_if(candidates, |_| true);
     }

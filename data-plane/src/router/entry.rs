@@ -1,6 +1,6 @@
 //! Routes alive in a node: what a route refers to is resolved once, when the router is built.
 
-use super::Pools;
+use super::names::Names;
 use crate::{filter::Filters, pool::Pool};
 use http::{HeaderValue, StatusCode};
 use proto::{
@@ -60,9 +60,9 @@ pub(crate) struct Forward {
 /// What routes refer to.
 pub(super) struct Resolver<'a> {
     pub(super) snapshot: &'a Snapshot,
-    pub(super) pools: &'a Pools,
+    pub(super) pools: &'a Names<Pool>,
     /// The policies of all traffic.
-    pub(super) globals: Vec<Arc<Policy>>,
+    pub(super) globals: &'a [Arc<Policy>],
 }
 
 // === impl RouteEntry ===
@@ -105,7 +105,7 @@ impl Resolver<'_> {
     }
 
     fn forward(&self, route: &Route, forward: &route::Forward) -> Action {
-        let Some(pool) = self.pools.get(&forward.upstream) else {
+        let Some(pool) = self.pools.get(forward.upstream.as_str()) else {
             // A checked snapshot has every upstream that is referred to.
             tracing::error!(route.name = %route.name, upstream.name = %forward.upstream, "a route's upstream is missing; it answers 500");
             let status = StatusCode::INTERNAL_SERVER_ERROR;

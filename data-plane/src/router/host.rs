@@ -5,6 +5,7 @@
 use super::{
     candidate::{Candidate, Search},
     entry::RouteEntry,
+    segments,
     table::Table,
 };
 use foldhash::{HashSet, fast::RandomState};
@@ -13,10 +14,10 @@ use proto::{
     name::Name,
     route::Route,
 };
-use std::{borrow::Cow, collections::BTreeMap, hash::BuildHasher, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 /// From so many routes on a host is cut; few in tests, so that they meet both.
-const WIDE: usize = if cfg!(test) { 12 } else { 512 };
+const WIDE: usize = if cfg!(test) { 12 } else { 2048 };
 /// How many routes a bucket has on average.
 const BUCKET: usize = if cfg!(test) { 4 } else { 64 };
 /// The most segments to cut by.
@@ -86,8 +87,8 @@ impl Host {
         match self {
             Host::Narrow(table) => table.find(search),
             Host::Wide(wide) => {
-                let bucket =
-                    bucket(search.state.hash_one(first_segments(search.head.path, wide.depth)), wide.buckets.len());
+                let key = segments::first(search.head.path.as_bytes(), wide.depth);
+                let bucket = bucket(key, wide.buckets.len());
                 if let Some(table) = wide.buckets.get(bucket) {
                     table.find(search);
                 }
@@ -121,7 +122,7 @@ impl Wide {
             let mut sizes = vec![0_usize; count];
             let mut loose = 0;
             for candidate in &candidates {
-                match bucket_of(&candidate.entry.route, *depth, count, state) {
+                match bucket_of(&candidate.entry.route, *depth, count) {
                     Some(bucket) => sizes[bucket] += 1,
                     None => loose += 1,
                 }
@@ -131,7 +132,7 @@ impl Wide {
         let depth = (1..=MAX_DEPTH).min_by_key(worst).unwrap_or(1);
         let (mut loose, mut buckets) = (Vec::new(), vec![Vec::new(); count]);
         for candidate in candidates {
-            match bucket_of(&candidate.entry.route, depth, count, state) {
+            match bucket_of(&candidate.entry.route, depth, count) {
                 Some(bucket) => buckets[bucket].push(candidate),
                 None => loose.push(candidate),
             }
@@ -146,7 +147,7 @@ impl Wide {
     }
 
     fn with(&self, delta: &Delta<'_>, came: impl Iterator<Item = Candidate>, state: &RandomState) -> Wide {
-        let place = |route: &Route| bucket_of(route, self.depth, self.buckets.len(), state);
+        let place = |route: &Route| bucket_of(route, self.depth, self.buckets.len());
         let mut touched: BTreeMap<Option<usize>, Vec<Candidate>> = BTreeMap::new();
         for route in &delta.gone {
             touched.entry(place(route)).or_default();
@@ -180,33 +181,38 @@ impl<'a> Delta<'a> {
 }
 
 /// The bucket of a route: of the first segments, if each path that it matches begins with the same ones.
-fn bucket_of(route: &Route, depth: usize, count: usize, state: &RandomState) -> Option<usize> {
+fn bucket_of(route: &Route, depth: usize, count: usize) -> Option<usize> {
     let key = match &route.matches.path {
-        PathPattern::Exact(path) => Cow::Borrowed(first_segments(path, depth)),
-        PathPattern::Prefix(prefix) if slashes(prefix) >= depth => Cow::Borrowed(first_segments(prefix, depth)),
+        PathPattern::Exact(path) => Cow::Borrowed(segments::first(path.as_bytes(), depth)),
+        PathPattern::Prefix(prefix) if slashes(prefix) >= depth => {
+            Cow::Borrowed(segments::first(prefix.as_bytes(), depth))
+        }
         PathPattern::Template(template) => {
-            let literal = |segment: &Segment| match segment {
-                Segment::Literal(text) => Some(format!("/{text}")),
-                Segment::Variable | Segment::Rest => None,
-            };
-            Cow::Owned(template.segments.get(..depth)?.iter().map(literal).collect::<Option<String>>()?)
+            let mut key = Vec::new();
+            for segment in template.segments.get(..depth)? {
+                match segment {
+                    Segment::Literal(text) => key.extend([b"/", text.as_bytes()].concat()),
+                    Segment::Variable | Segment::Rest => return None,
+                }
+            }
+            Cow::Owned(key)
         }
         PathPattern::Any | PathPattern::Prefix(_) | PathPattern::Regex(_) => return None,
     };
-    Some(bucket(state.hash_one(&*key), count))
-}
-
-/// The first segments of a path, or all that there are.
-fn first_segments(path: &str, depth: usize) -> &str {
-    let end = path.bytes().enumerate().filter(|(_, byte)| *byte == b'/').nth(depth).map(|(at, _)| at);
-    end.and_then(|end| path.get(..end)).unwrap_or(path)
+    Some(bucket(&key, count))
 }
 
 fn slashes(path: &str) -> usize {
     path.bytes().filter(|byte| *byte == b'/').count()
 }
 
-// The tables below hash the same texts, and use the lower bits.
-fn bucket(hash: u64, count: usize) -> usize {
-    (hash >> 32) as usize & (count - 1)
+/// Which bucket a key belongs into. Nothing is gained by choosing keys that fall into one: it is a table like any other.
+#[inline]
+fn bucket(key: &[u8], count: usize) -> usize {
+    let end = key.last_chunk::<8>().map_or_else(
+        || key.iter().fold(0, |end, byte| end << 8 | u64::from(*byte)),
+        |chunk| u64::from_le_bytes(*chunk),
+    );
+    let mixed = (end ^ key.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 32) as usize & (count - 1)
 }

@@ -1,28 +1,25 @@
-//! All hosts: exact names, wildcard suffixes, any. In shards that two routers share where no host of them changed.
+//! All hosts: exact names, wildcard suffixes, any. Two routers that follow each other share all but what changed.
 
 use super::{
     candidate::Search,
     entry::RouteEntry,
     host::{Delta, Host},
+    names::Names,
 };
-use foldhash::fast::RandomState;
-use hashbrown::{HashTable, hash_table::Entry};
+use foldhash::{HashMap, fast::RandomState};
 use proto::{
     matching::{Head, HostPattern},
     route::Route,
 };
-use std::{collections::BTreeMap, hash::BuildHasher, sync::Arc};
-
-/// How many shards the names are in; a power of two.
-const SHARDS: usize = 256;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// All routes by host.
 #[derive(Clone, Default)]
 pub(super) struct Hosts {
-    // Random, so that nobody can choose names and paths that collide; all tables below use the same.
+    // Random, so that nobody can choose paths that collide; all tables below use the same.
     state: RandomState,
-    exact: Names,
-    suffixes: Names,
+    exact: Names<Host>,
+    suffixes: Names<Host>,
     any: Option<Arc<Host>>,
     // How many suffixes of each length there are.
     suffix_lengths: BTreeMap<usize, usize>,
@@ -32,37 +29,17 @@ pub(super) struct Hosts {
     highest: i32,
 }
 
-/// Hosts by name or suffix.
-#[derive(Clone)]
-struct Names {
-    shards: Box<[Arc<HashTable<Slot>>]>,
-    len: usize,
-}
-
-#[derive(Clone)]
-struct Slot {
-    name: Arc<str>,
-    host: Arc<Host>,
-}
-
 // === impl Hosts ===
 
 impl Hosts {
     /// The best of all routes that match.
     pub(super) fn find<'r>(&'r self, head: &Head<'_>) -> Option<&'r Arc<RouteEntry>> {
         let mut search = Search { head, state: &self.state, best: None };
-        if let Some(host) = self.exact.get(head.host, &self.state) {
+        if let Some(host) = self.exact.get(head.host) {
             host.find(&mut search);
         }
-        // Longest first. A star stands for something, so that a suffix is shorter than the host.
-        for length in self.suffix_lengths.keys().rev().filter(|length| **length < head.host.len()) {
-            if search.is_over(self.highest) {
-                break;
-            }
-            let suffix = head.host.get(head.host.len() - length..).filter(|suffix| suffix.starts_with('.'));
-            if let Some(host) = suffix.and_then(|suffix| self.suffixes.get(suffix, &self.state)) {
-                host.find(&mut search);
-            }
+        if !self.suffix_lengths.is_empty() && !search.is_over(self.highest) {
+            self.find_suffix(&mut search);
         }
         if let Some(host) = self.any.as_ref().filter(|_| !search.is_over(self.highest)) {
             host.find(&mut search);
@@ -70,15 +47,29 @@ impl Hosts {
         search.best.map(|best| &best.entry)
     }
 
+    fn find_suffix<'r>(&'r self, search: &mut Search<'r, '_>) {
+        let host = search.head.host;
+        // Longest first. A star stands for something, so that a suffix is shorter than the host.
+        for length in self.suffix_lengths.keys().rev().filter(|length| **length < host.len()) {
+            let suffix = host.get(host.len() - length..).filter(|suffix| suffix.starts_with('.'));
+            if let Some(found) = suffix.and_then(|suffix| self.suffixes.get(suffix)) {
+                found.find(search);
+                if search.is_over(self.highest) {
+                    return;
+                }
+            }
+        }
+    }
+
     /// The hosts after a change: without the routes that are gone, with those that came.
-    pub(super) fn with(&self, gone: Vec<&Arc<Route>>, came: Vec<Arc<RouteEntry>>) -> Hosts {
-        let mut deltas: BTreeMap<&HostPattern, Delta<'_>> = BTreeMap::new();
-        for route in &gone {
+    pub(super) fn with(&self, gone: &[&Arc<Route>], came: &[Arc<RouteEntry>]) -> Hosts {
+        let mut deltas: HashMap<&HostPattern, Delta<'_>> = HashMap::default();
+        for route in gone {
             for host in &route.matches.hosts {
                 deltas.entry(host).or_default().gone.push(route);
             }
         }
-        for entry in &came {
+        for entry in came {
             for host in &entry.route.matches.hosts {
                 deltas.entry(host).or_default().came.push(entry);
             }
@@ -87,10 +78,10 @@ impl Hosts {
         for (pattern, delta) in deltas {
             next.change(pattern, &delta);
         }
-        for route in &gone {
+        for route in gone {
             take(&mut next.priorities, route.priority);
         }
-        for entry in &came {
+        for entry in came {
             *next.priorities.entry(entry.route.priority).or_default() += 1;
         }
         next.highest = next.priorities.last_key_value().map_or(0, |(priority, _)| *priority);
@@ -105,18 +96,18 @@ impl Hosts {
         match pattern {
             HostPattern::Any => self.any = build(self.any.as_ref()),
             HostPattern::Exact(name) => {
-                let host = build(self.exact.get(name, &self.state));
-                self.exact.set(name, host, &self.state);
+                let host = build(self.exact.get(name));
+                self.exact.set(name, host);
             }
             HostPattern::Suffix(suffix) => {
-                let before = self.suffixes.get(suffix, &self.state);
+                let before = self.suffixes.get(suffix);
                 let host = build(before);
                 match (before.is_some(), host.is_some()) {
                     (false, true) => *self.suffix_lengths.entry(suffix.len()).or_default() += 1,
                     (true, false) => take(&mut self.suffix_lengths, suffix.len()),
                     (true, true) | (false, false) => {}
                 }
-                self.suffixes.set(suffix, host, &self.state);
+                self.suffixes.set(suffix, host);
             }
         }
     }
@@ -130,47 +121,4 @@ fn take<K: Ord>(counts: &mut BTreeMap<K, usize>, key: K) {
         }
         None => {}
     }
-}
-
-// === impl Names ===
-
-impl Names {
-    #[inline]
-    fn get(&self, name: &str, state: &RandomState) -> Option<&Arc<Host>> {
-        if self.len == 0 {
-            return None;
-        }
-        let hash = state.hash_one(name);
-        self.shards[shard(hash)].find(hash, |slot| *slot.name == *name).map(|slot| &slot.host)
-    }
-
-    fn set(&mut self, name: &str, host: Option<Arc<Host>>, state: &RandomState) {
-        let hash = state.hash_one(name);
-        let table = Arc::make_mut(&mut self.shards[shard(hash)]);
-        let entry = table.entry(hash, |slot| *slot.name == *name, |slot| state.hash_one(&*slot.name));
-        match (entry, host) {
-            (Entry::Occupied(mut slot), Some(host)) => slot.get_mut().host = host,
-            (Entry::Occupied(slot), None) => {
-                slot.remove();
-                self.len -= 1;
-            }
-            (Entry::Vacant(slot), Some(host)) => {
-                slot.insert(Slot { name: name.into(), host });
-                self.len += 1;
-            }
-            (Entry::Vacant(_), None) => {}
-        }
-    }
-}
-
-impl Default for Names {
-    fn default() -> Names {
-        let empty = Arc::new(HashTable::new());
-        Names { shards: vec![empty; SHARDS].into(), len: 0 }
-    }
-}
-
-// The table itself uses the lowest and the highest bits.
-fn shard(hash: u64) -> usize {
-    (hash >> 32) as usize & (SHARDS - 1)
 }

@@ -105,7 +105,7 @@ impl Index {
         if self.exact_bound.is_some_and(|bound| search.may_win(bound)) {
             let text = search.head.path;
             let is_it = |run: &Run| self.exact.get(run.start as usize).is_some_and(|first| path(first) == text);
-            if let Some(run) = self.runs.find(search.state.hash_one(text), is_it) {
+            if let Some(run) = self.runs.find(search.state.hash_one(text.as_bytes()), is_it) {
                 search.consider(&self.exact[run.start as usize..(run.start + run.len) as usize]);
             }
         }
@@ -120,7 +120,7 @@ impl Index {
 }
 
 fn runs(exact: &[Candidate], state: &RandomState) -> HashTable<Run> {
-    let hash = |run: &Run| exact.get(run.start as usize).map_or(0, |first| state.hash_one(path(first)));
+    let hash = |run: &Run| exact.get(run.start as usize).map_or(0, |first| state.hash_one(path(first).as_bytes()));
     let mut runs = HashTable::new();
     let mut start = 0;
     for same in exact.chunk_by(|a, b| path(a) == path(b)) {

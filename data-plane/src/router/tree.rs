@@ -7,6 +7,7 @@
 
 use super::{
     candidate::{Candidate, Search},
+    segments,
     table::index,
 };
 use foldhash::fast::RandomState;
@@ -24,7 +25,7 @@ pub(super) struct Tree {
     // Literal children, by parent and text.
     literals: HashTable<u32>,
     // The texts of all literal children.
-    texts: Box<str>,
+    texts: Box<[u8]>,
     // By node; those of one node stand together: that end there, whose rest begins there, prefixes.
     candidates: Box<[Candidate]>,
 }
@@ -37,9 +38,11 @@ struct Node {
     text: u32,
     text_len: u16,
     has_literals: bool,
-    // Where its candidates begin, and how many of each kind there are.
+    // Where its candidates of each kind begin, one after the other.
     first: u32,
-    counts: [u32; 3],
+    rests: u32,
+    prefixes: u32,
+    end: u32,
     // The best of its own and of all below it.
     bound: Rank,
 }
@@ -59,7 +62,7 @@ struct Builder<'a> {
     state: &'a RandomState,
     nodes: Vec<Node>,
     literals: HashTable<u32>,
-    texts: String,
+    texts: Vec<u8>,
 }
 
 // === impl Tree ===
@@ -67,16 +70,12 @@ struct Builder<'a> {
 impl Tree {
     /// The tree of the candidates; those with an exact path or an expression have no place in it.
     pub(super) fn build(candidates: Vec<Candidate>, state: &RandomState) -> Tree {
-        let mut builder = Builder { state, nodes: Vec::new(), literals: HashTable::new(), texts: String::new() };
+        let mut builder = Builder { state, nodes: Vec::new(), literals: HashTable::new(), texts: Vec::new() };
         let mut placed: Vec<(u32, Hold, Candidate)> =
             candidates.into_iter().filter_map(|candidate| builder.place(candidate)).collect();
         placed.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)).then_with(|| a.2.order(&b.2)));
         for (at, (node, hold, _)) in placed.iter().enumerate() {
-            let node = &mut builder.nodes[*node as usize];
-            if node.counts == [0; 3] {
-                node.first = index(at);
-            }
-            node.counts[*hold as usize] += 1;
+            builder.nodes[*node as usize].hold(index(at), *hold);
         }
         let Builder { nodes, mut literals, texts, .. } = builder;
         literals.shrink_to_fit(|at| hash_of(&nodes, &texts, state, *at));
@@ -90,41 +89,80 @@ impl Tree {
     }
 
     /// Looks for a better match.
+    #[inline]
     pub(super) fn find<'r>(&'r self, search: &mut Search<'r, '_>) {
-        self.walk(0, search.head.path.get(1..), search);
+        self.walk(0, search.head.path.as_bytes().get(1..), search);
     }
 
     // `rest` is what follows the slash behind the node's segment; `None` where no slash follows.
-    fn walk<'r>(&'r self, at: u32, rest: Option<&str>, search: &mut Search<'r, '_>) {
-        let Some(node) = self.nodes.get(at as usize).filter(|node| search.may_win(node.bound)) else { return };
+    fn walk<'r>(&'r self, at: u32, rest: Option<&[u8]>, search: &mut Search<'r, '_>) {
+        let Some(node) = self.nodes.get(at as usize) else { return };
+        if !search.may_win(node.bound) {
+            return;
+        }
         match rest {
-            None => search.consider(self.held(node, Hold::End)),
+            None => {
+                if node.first < node.rests {
+                    search.consider(self.held(node.first, node.rests));
+                }
+            }
             Some(rest) => {
-                let (segment, next) =
-                    rest.split_once('/').map_or((rest, None), |(segment, next)| (segment, Some(next)));
-                if node.has_literals {
-                    self.walk(self.literal(at, segment, search.state), next, search);
+                if node.has_literals || node.variable != NONE {
+                    self.descend(at, node, rest, search);
                 }
-                if !segment.is_empty() {
-                    self.walk(node.variable, next, search);
-                }
-                if !rest.is_empty() {
-                    search.consider(self.held(node, Hold::Rest));
+                if node.rests < node.prefixes && !rest.is_empty() {
+                    search.consider(self.held(node.rests, node.prefixes));
                 }
             }
         }
-        search.consider(self.held(node, Hold::Prefix));
+        if node.prefixes < node.end {
+            search.consider(self.held(node.prefixes, node.end));
+        }
     }
 
-    fn literal(&self, parent: u32, segment: &str, state: &RandomState) -> u32 {
+    #[inline]
+    fn descend<'r>(&'r self, at: u32, node: &Node, rest: &[u8], search: &mut Search<'r, '_>) {
+        let (segment, next) = match segments::slash(rest).and_then(|slash| rest.split_at_checked(slash)) {
+            Some((segment, next)) => (segment, next.get(1..)),
+            None => (rest, None),
+        };
+        if node.has_literals
+            && let Some(child) = self.literal(at, segment, search.state)
+        {
+            self.walk(child, next, search);
+        }
+        if node.variable != NONE && !segment.is_empty() {
+            self.walk(node.variable, next, search);
+        }
+    }
+
+    #[inline]
+    fn literal(&self, parent: u32, segment: &[u8], state: &RandomState) -> Option<u32> {
         let is_it = |at: &u32| is_literal(&self.nodes, &self.texts, *at, parent, segment);
-        self.literals.find(hash(state, parent, segment), is_it).copied().unwrap_or(NONE)
+        self.literals.find(hash(state, parent, segment), is_it).copied()
     }
 
-    fn held(&self, node: &Node, hold: Hold) -> &[Candidate] {
-        let before: u32 = node.counts[..hold as usize].iter().sum();
-        let start = (node.first + before) as usize;
-        &self.candidates[start..start + node.counts[hold as usize] as usize]
+    // Most nodes hold nothing of most kinds: who calls knows.
+    #[inline]
+    fn held(&self, from: u32, to: u32) -> &[Candidate] {
+        &self.candidates[from as usize..to as usize]
+    }
+}
+
+// === impl Node ===
+
+impl Node {
+    // Candidates come in their order.
+    fn hold(&mut self, at: u32, hold: Hold) {
+        if self.end == 0 {
+            (self.first, self.rests, self.prefixes) = (at, at, at);
+        }
+        self.end = at + 1;
+        match hold {
+            Hold::End => (self.rests, self.prefixes) = (self.end, self.end),
+            Hold::Rest => self.prefixes = self.end,
+            Hold::Prefix => {}
+        }
     }
 }
 
@@ -133,19 +171,19 @@ impl Tree {
 impl Builder<'_> {
     fn place(&mut self, candidate: Candidate) -> Option<(u32, Hold, Candidate)> {
         let rank = candidate.rank;
-        let (mut at, mut hold) = (self.node(NONE, "", rank), Hold::End);
+        let (mut at, mut hold) = (self.node(NONE, b"", rank), Hold::End);
         match &candidate.entry.route.matches.path {
             PathPattern::Any => hold = Hold::Prefix,
             PathPattern::Prefix(prefix) => {
                 hold = Hold::Prefix;
                 for segment in prefix.split('/').skip(1) {
-                    at = self.literal(at, segment, rank);
+                    at = self.literal(at, segment.as_bytes(), rank);
                 }
             }
             PathPattern::Template(template) => {
                 for segment in &template.segments {
                     match segment {
-                        Segment::Literal(text) => at = self.literal(at, text, rank),
+                        Segment::Literal(text) => at = self.literal(at, text.as_bytes(), rank),
                         Segment::Variable => at = self.variable(at, rank),
                         Segment::Rest => hold = Hold::Rest,
                     }
@@ -156,7 +194,7 @@ impl Builder<'_> {
         Some((at, hold, candidate))
     }
 
-    fn literal(&mut self, parent: u32, text: &str, rank: Rank) -> u32 {
+    fn literal(&mut self, parent: u32, text: &[u8], rank: Rank) -> u32 {
         let hash = hash(self.state, parent, text);
         let known = self.literals.find(hash, |at| is_literal(&self.nodes, &self.texts, *at, parent, text)).copied();
         if let Some(at) = known {
@@ -171,7 +209,7 @@ impl Builder<'_> {
     fn variable(&mut self, parent: u32, rank: Rank) -> u32 {
         match self.nodes[parent as usize].variable {
             NONE => {
-                let at = self.node(parent, "", rank);
+                let at = self.node(parent, b"", rank);
                 self.nodes[parent as usize].variable = at;
                 at
             }
@@ -180,7 +218,7 @@ impl Builder<'_> {
     }
 
     // A new node; for the root the one that is there.
-    fn node(&mut self, parent: u32, text: &str, rank: Rank) -> u32 {
+    fn node(&mut self, parent: u32, text: &[u8], rank: Rank) -> u32 {
         if parent == NONE && !self.nodes.is_empty() {
             return self.visit(0, rank);
         }
@@ -193,10 +231,12 @@ impl Builder<'_> {
             text_len: u16::try_from(text.len()).unwrap_or(u16::MAX),
             has_literals: false,
             first: 0,
-            counts: [0; 3],
+            rests: 0,
+            prefixes: 0,
+            end: 0,
             bound: rank,
         });
-        self.texts.push_str(text);
+        self.texts.extend(text);
         at
     }
 
@@ -207,23 +247,24 @@ impl Builder<'_> {
     }
 }
 
-fn text<'t>(nodes: &[Node], texts: &'t str, at: u32) -> &'t str {
-    let node = nodes.get(at as usize);
-    node.and_then(|node| texts.get(node.text as usize..node.text as usize + usize::from(node.text_len))).unwrap_or("")
-}
-
-fn is_literal(nodes: &[Node], texts: &str, at: u32, parent: u32, segment: &str) -> bool {
-    nodes.get(at as usize).is_some_and(|node| node.parent == parent) && text(nodes, texts, at) == segment
-}
-
-fn hash_of(nodes: &[Node], texts: &str, state: &RandomState, at: u32) -> u64 {
-    hash(state, nodes.get(at as usize).map_or(NONE, |node| node.parent), text(nodes, texts, at))
+fn text<'t>(node: &Node, texts: &'t [u8]) -> &'t [u8] {
+    let start = node.text as usize;
+    texts.get(start..start + usize::from(node.text_len)).unwrap_or_default()
 }
 
 #[inline]
-fn hash(state: &RandomState, parent: u32, text: &str) -> u64 {
+fn is_literal(nodes: &[Node], texts: &[u8], at: u32, parent: u32, segment: &[u8]) -> bool {
+    nodes.get(at as usize).is_some_and(|node| node.parent == parent && text(node, texts) == segment)
+}
+
+fn hash_of(nodes: &[Node], texts: &[u8], state: &RandomState, at: u32) -> u64 {
+    nodes.get(at as usize).map_or(0, |node| hash(state, node.parent, text(node, texts)))
+}
+
+#[inline]
+fn hash(state: &RandomState, parent: u32, text: &[u8]) -> u64 {
     let mut hasher = state.build_hasher();
     hasher.write_u32(parent);
-    hasher.write(text.as_bytes());
+    hasher.write(text);
     hasher.finish()
 }
