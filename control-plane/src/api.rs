@@ -37,6 +37,7 @@ use axum::{
     routing::{MethodRouter, get, post},
 };
 use call::Call;
+use problem::Problem;
 use proto::resource::{KINDS, Kind};
 use state::ApiState;
 
@@ -51,6 +52,12 @@ pub fn router(state: ApiState) -> Router {
         .fallback(edge::unknown_path)
         .layer(from_fn(edge::surround))
         .with_state(state)
+}
+
+/// The router of the admin port until the configuration is there.
+pub fn starting() -> Router {
+    let router = Router::new().route("/livez", get(status::livez));
+    router.fallback(|| async { Problem::starting() }).layer(from_fn(edge::surround))
 }
 
 /// What needs the token: everything that tells or changes anything.

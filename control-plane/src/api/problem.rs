@@ -146,6 +146,11 @@ impl Problem {
         Problem::new(ProblemKind::Unavailable, detail).retry_after(Duration::from_secs(2))
     }
 
+    /// The control plane has no configuration yet.
+    pub(crate) fn starting() -> Problem {
+        Problem::unavailable("the control plane is starting and the database has not answered yet; try again")
+    }
+
     /// Faults of a configuration; `place` says where in the body a resource stands, if it does.
     pub(crate) fn invalid(faults: &[Invalid], place: impl Fn(&ResourceKey) -> Option<String>) -> Problem {
         let count = match faults.len() {

@@ -4,15 +4,15 @@ use super::{
     call::Call,
     form::Form,
     problem::{Problem, ProblemKind},
-    query::NONE,
+    query::{NONE, Parameters},
 };
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode, Uri, header};
 use serde_json::json;
 
 /// `GET /livez`: the process answers.
-pub(crate) async fn livez(call: Call) -> Result<Response, Problem> {
-    call.parameters(&NONE)?;
+pub(crate) async fn livez(uri: Uri) -> Result<Response, Problem> {
+    Parameters::read(&uri, &NONE)?;
     Ok(uncached(Form::Json.write(StatusCode::OK, &json!({"live": true}))))
 }
 

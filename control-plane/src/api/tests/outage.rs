@@ -1,6 +1,7 @@
 //! The database away.
 
 use super::{Api, until, upstream};
+use crate::api::starting;
 use std::time::{Duration, Instant};
 
 #[tokio::test]
@@ -26,4 +27,15 @@ async fn reads_go_on_marked_stale_and_writes_are_refused_soon() {
     assert!(answer.headers.contains_key("retry-after"));
     answer.check_problem(503, "unavailable");
     api.get("/livez").await.check(200);
+}
+
+#[tokio::test]
+async fn a_control_plane_that_starts_is_alive_and_not_ready() {
+    let api = Api::start().await.with_router(starting()).await;
+    api.get("/livez").await.check(200);
+    for target in ["/readyz", "/v1/routes", "/v1/nope"] {
+        let answer = api.get(target).await;
+        assert!(answer.headers.contains_key("retry-after"), "{target}");
+        answer.check_problem(503, "unavailable");
+    }
 }
