@@ -11,6 +11,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::Value;
 use serde_saphyr::{Options, SnippetMode, UserMessageFormatter};
 use std::time::Duration;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// The media type of a merge patch.
 pub(crate) const MERGE_PATCH: &str = "application/merge-patch+json";
@@ -21,6 +22,9 @@ pub(crate) const JSON: &str = "application/json";
 
 // A client that sends slower than this holds memory for nothing.
 const TIME_TO_READ: Duration = Duration::from_secs(30);
+// As large as a resource can be.
+const SMALL_BODY: u64 = 256 * 1024;
+const MAX_LARGE_BODIES: usize = 8;
 // Several for each of the largest body's lines.
 const MAX_YAML_EVENTS: usize = 8_000_000;
 const MAX_YAML_ALIASES: usize = 10_000;
@@ -56,12 +60,28 @@ pub(crate) fn require_merge_patch(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
+/// A place for a large body: so many are in memory at once, until they are parsed.
+pub(crate) struct Place {
+    _permit: Option<SemaphorePermit<'static>>,
+}
+
+/// Waits for a place, which a body of an announced small size does not need.
+pub(crate) async fn place(headers: &HeaderMap) -> Result<Place, Problem> {
+    static LARGE: Semaphore = Semaphore::const_new(MAX_LARGE_BODIES);
+    if announced(headers).is_some_and(|length| length <= SMALL_BODY) {
+        return Ok(Place { _permit: None });
+    }
+    let permit = tokio::time::timeout(TIME_TO_READ, LARGE.acquire()).await;
+    let permit = permit.ok().and_then(Result::ok);
+    let permit = permit.ok_or_else(|| Problem::unavailable("too many large bodies are under way; try again"))?;
+    Ok(Place { _permit: Some(permit) })
+}
+
 /// Reads the whole body, if it is not larger than `limit` and comes in time.
 pub(crate) async fn collect(body: Body, headers: &HeaderMap, limit: usize) -> Result<Bytes, Problem> {
     let too_large =
         || Problem::new(ProblemKind::TooLarge, format!("at most {limit} bytes are taken; send it in parts"));
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > limit as u64) {
+    if announced(headers).is_some_and(|length| length > limit as u64) {
         return Err(too_large());
     }
     let read = tokio::time::timeout(TIME_TO_READ, Limited::new(body, limit).collect()).await;
@@ -139,6 +159,10 @@ fn yaml_options() -> Options {
     }
 }
 
+fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
 // The type without its parameters; a charset other than UTF-8 is refused, and so is what is compressed.
 fn media_type(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     if headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
@@ -182,6 +206,7 @@ fn place_of(bytes: &[u8], error: &std::str::Utf8Error) -> Option<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::strict::MAX_VALUES;
     use serde_json::json;
 
     fn check(text: &str, language: Language, expect: Value) {
@@ -238,6 +263,8 @@ mod tests {
         fault(&bomb, Language::Yaml);
         fault(&"[".repeat(100_000), Language::Yaml);
         fault(&"[".repeat(100_000), Language::Json);
+        let wide = format!("[{}]", vec!["0"; MAX_VALUES + 1].join(","));
+        assert!(fault(&wide, Language::Json).contains("more than 2000000 values"));
         let deep = format!("{}1{}", "[".repeat(MAX_DEPTH + 1), "]".repeat(MAX_DEPTH + 1));
         assert!(fault(&deep, Language::Json).contains("nested deeper than 64"));
         fault(&deep, Language::Yaml);

@@ -42,14 +42,10 @@ impl Call {
         Form::wanted(&self.head.headers)
     }
 
-    /// The whole body.
-    pub(crate) async fn bytes(&self, body: Body) -> Result<Bytes, Problem> {
-        body::collect(body, &self.head.headers, self.state.max_body).await
-    }
-
     /// The body as JSON or YAML, beside its bytes.
     pub(crate) async fn document(&self, body: Body) -> Result<(Value, Bytes), Problem> {
         let language = body::language(&self.head.headers)?;
+        let _place = body::place(&self.head.headers).await?;
         let bytes = self.bytes(body).await?;
         Ok((parse(bytes.clone(), language).await?, bytes))
     }
@@ -57,7 +53,12 @@ impl Call {
     /// The body as a JSON merge patch.
     pub(crate) async fn merge_patch(&self, body: Body) -> Result<Value, Problem> {
         body::require_merge_patch(&self.head.headers)?;
+        let _place = body::place(&self.head.headers).await?;
         parse(self.bytes(body).await?, Language::Json).await
+    }
+
+    async fn bytes(&self, body: Body) -> Result<Bytes, Problem> {
+        body::collect(body, &self.head.headers, self.state.max_body).await
     }
 }
 

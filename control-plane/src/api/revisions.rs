@@ -1,7 +1,7 @@
 //! The history: revisions, what differs between two of them, and the way back to one, which is a step forward.
 
 use super::{
-    apply,
+    apply, body,
     call::{Call, off_thread},
     difference,
     form::time_text,
@@ -15,6 +15,9 @@ use axum::{body::Body, response::Response};
 use proto::{identity::hex, snapshot::Snapshot};
 use serde_json::{Value, json};
 use std::sync::Arc;
+
+// A restore says all in its URL; some clients send `{}` with any POST.
+const MAX_BODY: usize = 1024;
 
 /// `GET /v1/revisions`: newest first.
 pub(crate) async fn list(call: Call) -> Result<Response, Problem> {
@@ -58,7 +61,7 @@ pub(crate) async fn diff(number: String, call: Call) -> Result<Response, Problem
 /// `POST /v1/revisions/{revision}/restore`: makes the configuration what it was, in a new revision.
 pub(crate) async fn restore(number: String, call: Call, body: Body) -> Result<Response, Problem> {
     let write = Write::read(&call, &call.parameters(&WRITE)?)?;
-    let write = write.once(&call, &call.bytes(body).await?)?;
+    let write = write.once(&call, &body::collect(body, &call.head.headers, MAX_BODY).await?)?;
     let target = at(&call, parse(&number)?).await?;
     let conditions = write.conditions.clone();
     let plan = Arc::new(move |snapshot: &Snapshot| {

@@ -1,11 +1,15 @@
-//! A JSON value read strictly: a key that stands twice and too deep a nesting are refused, in JSON as in YAML.
+//! A JSON value read strictly: a key that stands twice, too deep a nesting and too many values are refused, in JSON as
+//! in YAML.
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value, map::Entry};
-use std::fmt;
+use std::{cell::Cell, fmt};
 
 /// How deep arrays and objects may stand in each other.
 pub(crate) const MAX_DEPTH: usize = 64;
+/// How many values there may be. In memory a value is many times larger than `0,`; a body that describes resources has
+/// fewer.
+pub(crate) const MAX_VALUES: usize = 2_000_000;
 
 /// A value in which no key stands twice.
 #[derive(Debug)]
@@ -13,22 +17,34 @@ pub(crate) struct Strict(pub(crate) Value);
 
 impl<'de> Deserialize<'de> for Strict {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Strict, D::Error> {
-        Level(MAX_DEPTH).deserialize(deserializer).map(Strict)
+        let values = Cell::new(MAX_VALUES);
+        Level { levels: MAX_DEPTH, values: &values }.deserialize(deserializer).map(Strict)
     }
 }
 
-// How many levels may still follow.
+// How many levels and values may still follow.
 #[derive(Clone, Copy)]
-struct Level(usize);
+struct Level<'c> {
+    levels: usize,
+    values: &'c Cell<usize>,
+}
 
-impl Level {
-    fn below<E: Error>(self) -> Result<Level, E> {
-        let levels = self.0.checked_sub(1);
-        levels.map(Level).ok_or_else(|| E::custom(format_args!("nested deeper than {MAX_DEPTH} levels")))
+impl<'c> Level<'c> {
+    fn below<E: Error>(self) -> Result<Level<'c>, E> {
+        let levels = self.levels.checked_sub(1);
+        let levels = levels.ok_or_else(|| E::custom(format_args!("nested deeper than {MAX_DEPTH} levels")))?;
+        Ok(Level { levels, ..self })
+    }
+
+    fn count<E: Error>(self) -> Result<(), E> {
+        let values = self.values.get().checked_sub(1);
+        self.values
+            .set(values.ok_or_else(|| E::custom(format_args!("more than {MAX_VALUES} values; send it in parts")))?);
+        Ok(())
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Level {
+impl<'de> DeserializeSeed<'de> for Level<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -36,7 +52,7 @@ impl<'de> DeserializeSeed<'de> for Level {
     }
 }
 
-impl<'de> Visitor<'de> for Level {
+impl<'de> Visitor<'de> for Level<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -83,6 +99,7 @@ impl<'de> Visitor<'de> for Level {
         let below = self.below()?;
         let mut array = Vec::new();
         while let Some(element) = elements.next_element_seed(below)? {
+            self.count()?;
             array.push(element);
         }
         Ok(Value::Array(array))
@@ -92,6 +109,7 @@ impl<'de> Visitor<'de> for Level {
         let below = self.below()?;
         let mut object = Map::new();
         while let Some(key) = members.next_key::<String>()? {
+            self.count()?;
             match object.entry(key) {
                 Entry::Occupied(entry) => {
                     return Err(A::Error::custom(format_args!("key {:?} stands twice in one object", entry.key())));

@@ -134,6 +134,11 @@ async fn a_body_that_is_too_large_is_refused() {
     let body = json!({"labels": {"a": "x".repeat(MAX_BODY)}});
     let problem = api.put("/v1/upstreams/a", &body).await.check_problem(413, "too-large");
     assert!(problem["detail"].as_str().unwrap().contains(&MAX_BODY.to_string()));
+    // Nor when its size is not announced.
+    let headers = [("content-type", "application/json"), ("transfer-encoding", "chunked")];
+    let answer = api.call("PUT", "/v1/upstreams/a", &headers, body.to_string()).await;
+    answer.check_problem(413, "too-large");
+    api.call("PUT", "/v1/upstreams/a", &headers, upstream().to_string()).await.check(201);
 }
 
 #[tokio::test]
