@@ -2,9 +2,9 @@
 //!
 //! The token is read late, sent once and never printed; no failure holds it.
 
-mod problem;
-mod query;
-mod server;
+pub(crate) mod problem;
+pub(crate) mod query;
+pub(crate) mod server;
 
 use crate::failure::Failure;
 use bytes::Bytes;
@@ -15,17 +15,15 @@ use hyper::{
     header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER},
 };
 use hyper_util::rt::TokioIo;
+use problem::Problem;
 use serde_json::Value;
+use server::Server;
 use std::{
     io::Read,
     path::{Path, PathBuf},
     time::Duration,
 };
 use tokio::net::TcpStream;
-
-pub(crate) use problem::Problem;
-pub(crate) use query::{Query, encode};
-pub(crate) use server::Server;
 
 /// The largest answer that is read.
 const MOST_BYTES: usize = 256 * 1024 * 1024;
@@ -175,7 +173,7 @@ impl Client {
         };
         // The connection moves the bytes; when it ends first, the exchange knows why.
         let (connection, exchange) = (std::pin::pin!(connection), std::pin::pin!(exchange));
-        match futures_select(exchange, connection).await {
+        match drive(exchange, connection).await {
             Some(answer) => answer,
             None => Err(failed(&"the connection closed before the answer was there")),
         }
@@ -183,7 +181,7 @@ impl Client {
 }
 
 /// Drives a connection until the exchange over it is done.
-async fn futures_select<T>(
+async fn drive<T>(
     mut exchange: std::pin::Pin<&mut impl Future<Output = T>>,
     connection: std::pin::Pin<&mut impl Future<Output = hyper::Result<()>>>,
 ) -> Option<T> {

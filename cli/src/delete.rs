@@ -1,11 +1,14 @@
 //! `delete`: takes a resource away.
 
 use crate::{
-    apply::Wait,
     changes::tell_revision,
-    client::{Client, Query, encode},
+    client::{
+        Client,
+        query::{Query, encode},
+    },
+    collection::collection,
     failure::Failure,
-    get::collection,
+    wait::Wait,
 };
 use clap::Args;
 use hyper::Method;

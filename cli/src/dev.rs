@@ -4,7 +4,7 @@ mod demo;
 mod ports;
 
 use crate::{
-    client::{Client, Server, Token},
+    client::{Client, Token, server::Server},
     failure::Failure,
     output::{print, tell},
     serve::multi_thread,
@@ -12,7 +12,7 @@ use crate::{
 };
 use clap::Args;
 use data_plane::settings::{AccessLog, Listen};
-use ports::Ports;
+use ports::{PortSettings, Ports};
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -27,18 +27,8 @@ pub(crate) struct Arguments {
     /// Where the state is kept.
     #[arg(long, default_value = ".portico", value_name = "FOLDER")]
     data_dir: PathBuf,
-    /// The port for traffic; 0 takes any that is free, as with the others.
-    #[arg(long, default_value_t = 8080, value_name = "PORT")]
-    http_port: u16,
-    /// The admin API's port.
-    #[arg(long, default_value_t = 7080, value_name = "PORT")]
-    admin_port: u16,
-    /// The port at which nodes ask for their configuration.
-    #[arg(long, default_value_t = 7081, value_name = "PORT")]
-    discovery_port: u16,
-    /// The port of the node's health and metrics.
-    #[arg(long, default_value_t = 7090, value_name = "PORT")]
-    status_port: u16,
+    #[command(flatten)]
+    ports: PortSettings,
     /// Where the access log goes: `off`, `stdout` or a file.
     #[arg(long, default_value = "off", value_name = "WHERE")]
     access_log: String,
@@ -55,7 +45,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
 
 async fn dev(arguments: Arguments) -> Result<(), Failure> {
     let stop = stop()?;
-    let ports = Ports::find(&arguments)?;
+    let ports = arguments.ports.find()?;
     let folder = &arguments.data_dir;
 
     let control_plane =

@@ -3,7 +3,7 @@
 //! Lists of the same name are joined in order, and it is remembered which file each element came from, so that a fault
 //! is told where a person can mend it.
 
-use crate::{client::Problem, failure::Failure};
+use crate::{client::problem::Problem, failure::Failure};
 use serde_json::{Map, Value};
 use std::{
     fs::File,

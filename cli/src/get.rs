@@ -1,15 +1,13 @@
 //! `get`: resources of a kind, or one.
 
 use crate::{
-    client::{Client, Query, encode},
+    client::{Client, query::encode},
+    collection::{collection, list},
     failure::Failure,
     output::{DocumentForm, Form, plain, print, print_document, table},
 };
 use clap::Args;
 use serde_json::{Value, json};
-
-/// How many resources are asked for at once.
-const PAGE_SIZE: &str = "1000";
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -24,16 +22,6 @@ pub(crate) struct Arguments {
     /// How it is printed; default: a table, and YAML for one.
     #[arg(short, long, value_enum)]
     output: Option<Form>,
-}
-
-/// The collection that a word means.
-pub(crate) fn collection(word: &str) -> Result<&'static str, String> {
-    match word {
-        "route" | "routes" => Ok("routes"),
-        "upstream" | "upstreams" => Ok("upstreams"),
-        "policy" | "policies" => Ok("policies"),
-        _ => Err("there are routes, upstreams and policies".into()),
-    }
 }
 
 /// Runs `portico get`.
@@ -52,32 +40,6 @@ pub(crate) async fn run(client: Client, arguments: Arguments) -> Result<(), Fail
         Form::Table => print(&rows(kind, &resources)),
         Form::Yaml => print_document(&json!({ kind: resources }), DocumentForm::Yaml),
         Form::Json => print_document(&json!({ kind: resources }), DocumentForm::Json),
-    }
-}
-
-/// All elements of a collection, page by page.
-pub(crate) async fn list(client: &Client, kind: &str, labels: Option<&str>) -> Result<Vec<Value>, Failure> {
-    let mut all = Vec::new();
-    let mut token: Option<String> = None;
-    loop {
-        let mut query = Query::default();
-        query.add("page_size", PAGE_SIZE);
-        if let Some(labels) = labels {
-            query.add("labels", labels);
-        }
-        if let Some(token) = &token {
-            query.add("page_token", token);
-        }
-        let mut page = client.get(&query.path(&format!("/v1/{kind}"))).await?.success()?.json()?;
-        match page[kind].take() {
-            Value::Array(mut elements) => all.append(&mut elements),
-            _ => return Err(Failure::Runtime(format!("the answer has no list {kind:?}; is that the admin API?"))),
-        }
-        match page["next_page_token"].as_str() {
-            // A token that repeats would go on for ever.
-            Some(next) if !next.is_empty() && token.as_deref() != Some(next) => token = Some(next.to_string()),
-            Some(_) | None => return Ok(all),
-        }
     }
 }
 

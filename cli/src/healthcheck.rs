@@ -1,7 +1,7 @@
 //! `healthcheck`: whether a node or a control plane is ready, for images without a shell.
 
 use crate::{
-    client::{Client, Server},
+    client::{Client, server::Server},
     failure::Failure,
 };
 use clap::Args;

@@ -4,11 +4,13 @@
 //! The standard output is for results, the standard error for logs and failures; what is printed never holds a token
 //! unless printing it is the point.
 //!
-//! Floors, top to bottom: command → dev, serve, and one module a command → documents, client → output, failure, log, stop.
+//! Floors, top to bottom: command → dev and one module a command → changes, collection, documents, wait → client, serve →
+//! failure, log, output, stop.
 
 mod apply;
 mod changes;
 mod client;
+mod collection;
 pub mod command;
 mod delete;
 mod dev;
@@ -23,3 +25,4 @@ mod output;
 mod revisions;
 mod serve;
 mod stop;
+mod wait;

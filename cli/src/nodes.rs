@@ -2,8 +2,8 @@
 
 use crate::{
     client::Client,
+    collection::list,
     failure::Failure,
-    get::list,
     output::{DocumentForm, Form, plain, print, print_document, table},
 };
 use clap::Args;

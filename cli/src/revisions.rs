@@ -1,11 +1,11 @@
 //! `revisions`: the history; what differs between two; going back to one.
 
 use crate::{
-    apply::Wait,
     changes::{print_differences, print_names, tell_revision},
-    client::{Client, Query},
+    client::{Client, query::Query},
     failure::Failure,
     output::{DocumentForm, Form, plain, print, print_document, table},
+    wait::Wait,
 };
 use clap::Args;
 use hyper::Method;

@@ -2,7 +2,7 @@
 
 use super::ports::free;
 use crate::{
-    client::{Client, Query},
+    client::{Client, query::Query},
     failure::Failure,
     output::tell,
 };

@@ -1,7 +1,7 @@
 //! The ports of `dev`: those everybody knows, or others when they are taken.
 
-use super::Arguments;
 use crate::{failure::Failure, output::tell};
+use clap::Args;
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
@@ -9,6 +9,23 @@ use std::{
 
 /// How far from the usual port another is looked for.
 const NEARBY: u16 = 20;
+
+/// Which ports are wanted.
+#[derive(Args)]
+pub(super) struct PortSettings {
+    /// The port for traffic; 0 takes any that is free, as with the others.
+    #[arg(long, default_value_t = 8080, value_name = "PORT")]
+    http_port: u16,
+    /// The admin API's port.
+    #[arg(long, default_value_t = 7080, value_name = "PORT")]
+    admin_port: u16,
+    /// The port at which nodes ask for their configuration.
+    #[arg(long, default_value_t = 7081, value_name = "PORT")]
+    discovery_port: u16,
+    /// The port of the node's health and metrics.
+    #[arg(long, default_value_t = 7090, value_name = "PORT")]
+    status_port: u16,
+}
 
 /// Where everything listens.
 pub(super) struct Ports {
@@ -18,11 +35,11 @@ pub(super) struct Ports {
     pub(super) status: SocketAddr,
 }
 
-// === impl Ports ===
+// === impl PortSettings ===
 
-impl Ports {
+impl PortSettings {
     /// Finds free ports, and tells which moved.
-    pub(super) fn find(arguments: &Arguments) -> Result<Ports, Failure> {
+    pub(super) fn find(&self) -> Result<Ports, Failure> {
         // Held until all are found, so that none is found twice.
         let mut held = Vec::new();
         let mut port = |what: &str, wanted: u16| -> Result<SocketAddr, Failure> {
@@ -36,10 +53,10 @@ impl Ports {
             Ok(address)
         };
         Ok(Ports {
-            traffic: port("traffic", arguments.http_port)?,
-            admin: port("the admin API", arguments.admin_port)?,
-            discovery: port("discovery", arguments.discovery_port)?,
-            status: port("status", arguments.status_port)?,
+            traffic: port("traffic", self.http_port)?,
+            admin: port("the admin API", self.admin_port)?,
+            discovery: port("discovery", self.discovery_port)?,
+            status: port("status", self.status_port)?,
         })
     }
 }
