@@ -163,7 +163,7 @@ async fn ready(status: &Client) -> Result<(), Failure> {
 
 fn first_route(admin: SocketAddr, traffic: SocketAddr, token_file: &str) -> String {
     format!(
-        "  curl -X PUT http://{admin}/v1/routes/hello \\\n    -H \"Authorization: Bearer $(cat {token_file})\" \
+        "  curl -X PUT 'http://{admin}/v1/routes/hello?wait=all' \\\n    -H \"Authorization: Bearer $(cat {token_file})\" \
          -H 'Content-Type: application/json' \\\n    -d '{{\"match\": {{\"path\": {{\"exact\": \"/hello\"}}}}, \
          \"respond\": {{\"body\": \"hello\\n\"}}}}'\n  curl http://{traffic}/hello\n"
     )
