@@ -76,19 +76,19 @@ pub async fn build(settings: Settings) -> anyhow::Result<App> {
     let status_listener = TcpListener::bind(settings.status_listen)
         .with_context(|| format!("failed to bind the status port {}", settings.status_listen))?;
     let status_address = status_listener.local_addr().context("failed to bind the status port")?;
-    let workers = Workers::start(&settings, listeners, &live, &telemetry).context("failed to start the workers")?;
-
     let node = NodeInfo { id: node_id.clone(), labels: settings.labels(), status_address: status_address.to_string() };
-    let mut threads = Threads::new(orders.clone(), keep.clone());
+    let mut threads = Threads::new(orders.clone(), keep);
     let source = match opened {
         Opened::File(path) => Source::File(path),
         Opened::ControlPlane(data_dir) => {
-            threads.keep(Keeper::new(data_dir, status.clone(), booted))?;
             let token = settings.join_token()?;
             let token = token.as_ref().map(|token| token.expose());
-            Source::ControlPlane(Discovery::new(&settings.control_plane, token, node, status.clone(), orders)?)
+            let discovery = Discovery::new(&settings.control_plane, token, node, status.clone(), orders)?;
+            threads.keep(Keeper::new(data_dir, status.clone(), booted))?;
+            Source::ControlPlane(discovery)
         }
     };
+    let workers = Workers::start(&settings, listeners, &live, &telemetry).context("failed to start the workers")?;
     threads.build(builder)?;
     threads.control(Control { source, status_listener, telemetry: telemetry.clone(), router: live })?;
     let Settings { shutdown_delay, drain_timeout, .. } = settings;

@@ -69,3 +69,46 @@ async fn a_node_starts_without_anybody_from_the_newest_good_slot() {
     fs::write(settings.data_dir.join("snapshot.proven"), "rubbish").expect("written");
     assert_eq!(running().await, None);
 }
+
+/// What a node answers on a connection of its own.
+async fn get(address: SocketAddr, path: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(address).await.expect("it listens");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("it answers");
+    answer
+}
+
+#[tokio::test]
+async fn what_was_kept_is_served_without_anybody() {
+    use crate::snapshot::disk::{DataDir, Slot, Stored};
+    use prost::Message;
+    use proto::{
+        identity::Identity,
+        name::Name,
+        pb,
+        resource::{Change, Kind, Resource, ResourceKey},
+        snapshot::Snapshot,
+    };
+    let dir = TempDir::new().expect("a folder");
+    let settings = Settings { control_plane: vec!["http://127.0.0.1:1".into()], ..settings(&dir) };
+    let respond = pb::Respond { body: "kept".into(), ..Default::default() };
+    let action = Some(pb::route::Action::Respond(respond));
+    let payload = pb::Route { name: "a".into(), action, ..Default::default() }.encode_to_vec().into();
+    let key = ResourceKey::new(Kind::Route, Name::parse("a").expect("a name"));
+    let snapshot = Snapshot::empty().with([Change::Put(Resource { key, payload, requires: Vec::new() })]);
+    let snapshot = snapshot.expect("no faults");
+    let identity = Identity { history: [1; 16], revision: 4, root: snapshot.root() };
+    let data_dir = DataDir::open(&settings.data_dir).expect("it is free");
+    data_dir.write(Slot::Current, &Stored { identity, snapshot }).expect("written");
+    drop(data_dir);
+    let app = build(settings).await.expect("it needs nobody");
+    let (_, address) = app.addresses().remove(0);
+    let answer = get(address, "/anything").await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("kept"), "{answer}");
+    assert!(get(app.status_address(), "/readyz").await.starts_with("HTTP/1.1 200"));
+    app.run(async {}).await.expect("it drains");
+    assert!(tokio::net::TcpStream::connect(address).await.is_err(), "nobody listens any more");
+}

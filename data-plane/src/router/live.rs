@@ -1,8 +1,8 @@
 //! The one pointer, and how a worker holds what it points to.
 //!
 //! A request looks at the router while it finds its route, and then holds only that: no request touches a counter that
-//! workers share. A router that gave way is kept by whoever stored its successor until nobody else holds it, and so it is never
-//! dropped on a worker: dropping a hundred thousand routes takes milliseconds.
+//! workers share. A router that gave way is kept by whoever stored its successor until nobody else holds it, and so it
+//! is never dropped on a worker: dropping a hundred thousand routes takes milliseconds.
 
 use super::Router;
 use arc_swap::{ArcSwap, Cache};

@@ -9,10 +9,12 @@ mod session;
 
 use super::{Order, mailbox::Mailbox, state::Status};
 use backoff::Backoff;
+use http::uri::Scheme;
 use proto::{pb, pb::discovery_client::DiscoveryClient};
 use session::{Ended, Session};
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -139,9 +141,18 @@ impl Discovery {
 
 fn endpoint(url: &str) -> Option<Endpoint> {
     let endpoint = Endpoint::from_shared(url.to_string()).ok()?;
-    endpoint.uri().scheme().zip(endpoint.uri().authority())?;
+    let uri = endpoint.uri();
+    let host = uri.host().filter(|_| uri.scheme() == Some(&Scheme::HTTP) && uri.path() == "/")?;
+    if !is_loopback(host) {
+        tracing::warn!(control_plane = %uri, "the join token and the configuration cross the network in cleartext");
+    }
     let endpoint = endpoint.connect_timeout(CONNECT).tcp_nodelay(true).tcp_keepalive(Some(KEEP_ALIVE));
     Some(endpoint.http2_keep_alive_interval(KEEP_ALIVE).keep_alive_timeout(KEEP_ALIVE).keep_alive_while_idle(true))
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 fn client(channel: Channel) -> DiscoveryClient<Channel> {

@@ -293,6 +293,39 @@ async fn a_panic_over_a_configuration_is_a_refusal() {
 }
 
 #[tokio::test]
+async fn a_node_that_is_not_let_in_does_not_insist() {
+    let stranger = Plane::refusing(tonic::Status::unauthenticated("the join token is wrong")).await;
+    let status = Status::new(telemetry());
+    let node = NodeInfo { id: "n".into(), ..NodeInfo::default() };
+    let discovery = Discovery::new(&[stranger.url()], None, node, status, Mailbox::new()).expect("a URL");
+    let running = tokio::spawn(Arc::new(discovery).run());
+    let asked = async {
+        while stranger.refused() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), asked).await.expect("it asks");
+    // The next try is 7 s away at least; had it insisted, it would have come many times by then.
+    let insisted = tokio::time::timeout(Duration::from_millis(500), async {
+        while stranger.refused() == 1 {
+            tokio::task::yield_now().await;
+        }
+    });
+    assert!(insisted.await.is_err(), "it does not insist");
+    running.abort();
+}
+
+#[test]
+fn the_url_of_a_control_plane_is_checked() {
+    let check = |url: &str| {
+        let node = NodeInfo::default();
+        Discovery::new(&[url.into()], None, node, Status::new(telemetry()), Mailbox::new()).is_ok()
+    };
+    assert!(check("http://127.0.0.1:7081") && check("http://[::1]:7081/") && check("http://control-plane:7081"));
+    assert!(!check("127.0.0.1:7081") && !check("https://a:1") && !check("http://a:1/x") && !check("") && !check("a b"));
+}
+
+#[tokio::test]
 async fn a_node_that_ends_says_so() {
     let (dir, mut plane) = (TempDir::new().expect("a folder"), Plane::start().await);
     let status = Status::new(telemetry());

@@ -9,7 +9,15 @@ use proto::{
         node_message::Message as Report,
     },
 };
-use std::{net::SocketAddr, pin::Pin, time::Duration};
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time::timeout};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming, transport::Server};
@@ -21,6 +29,7 @@ pub(super) struct Plane {
     address: SocketAddr,
     streams: mpsc::Receiver<Stream>,
     server: JoinHandle<()>,
+    refused: Arc<AtomicUsize>,
 }
 
 /// One stream of a node; the control plane ends it when it is dropped.
@@ -31,17 +40,40 @@ pub(super) struct Stream {
     say: mpsc::Sender<Result<pb::ControlMessage, Status>>,
 }
 
-struct Service(mpsc::Sender<Stream>);
+struct Service {
+    streams: mpsc::Sender<Stream>,
+    refusal: Option<Status>,
+    refused: Arc<AtomicUsize>,
+}
 
 impl Plane {
     pub(super) async fn start() -> Plane {
+        Plane::serve(None).await
+    }
+
+    /// One that lets nobody in.
+    pub(super) async fn refusing(refusal: Status) -> Plane {
+        Plane::serve(Some(refusal)).await
+    }
+
+    /// How often a node was not let in.
+    pub(super) fn refused(&self) -> usize {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    async fn serve(refusal: Option<Status>) -> Plane {
+        let refused = Arc::new(AtomicUsize::new(0));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("it is bound");
         let (sender, streams) = mpsc::channel(4);
-        let server = Server::builder().add_service(DiscoveryServer::new(Service(sender)));
+        let server = Server::builder().add_service(DiscoveryServer::new(Service {
+            streams: sender,
+            refusal,
+            refused: refused.clone(),
+        }));
         let server = server.serve_with_incoming(TcpListenerStream::new(listener));
         let server = tokio::spawn(async move { server.await.expect("it serves") });
-        Plane { address, streams, server }
+        Plane { address, streams, server, refused }
     }
 
     pub(super) fn url(&self) -> String {
@@ -68,13 +100,17 @@ impl Discovery for Service {
         &self,
         request: Request<Streaming<pb::NodeMessage>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
+        if let Some(refusal) = &self.refusal {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(refusal.clone());
+        }
         let token = request.metadata().get("authorization").map(|value| value.to_str().expect("text").to_string());
         let mut reports = request.into_inner();
         let Some(pb::NodeMessage { message: Some(Report::Hello(hello)) }) = reports.message().await? else {
             return Err(Status::invalid_argument("a node says hello first"));
         };
         let (say, said) = mpsc::channel(4);
-        let _ = self.0.send(Stream { token, hello, reports, say }).await;
+        let _ = self.streams.send(Stream { token, hello, reports, say }).await;
         Ok(Response::new(Box::pin(ReceiverStream::new(said))))
     }
 }
