@@ -21,8 +21,8 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{info, warn};
 
 /// Between tries to reach the database at the start.
@@ -104,16 +104,20 @@ impl App {
 
     async fn run_until(self, stop: CancellationToken) -> anyhow::Result<()> {
         info!(admin = %self.addresses.admin, discovery = %self.addresses.discovery, "the control plane starts");
-        let opened = stop.child_token();
+        // If this is dropped, all that it has started ends too.
+        let _ends = stop.clone().drop_guard();
         let telemetry = Arc::new(Telemetry::new());
-        let opening = async {
-            let result = self.open(&telemetry, &stop).await;
-            opened.cancel();
-            result
-        };
         // Liveness is answered, and everything else with 503, until the configuration is there.
-        let (result, ()) = tokio::join!(opening, admin::serve(&self.admin, admin::starting(), &opened));
-        let Some((store, publisher)) = result? else { return Ok(()) };
+        let (routers, router) = watch::channel(admin::starting());
+        let mut parts: JoinSet<anyhow::Result<()>> = JoinSet::new();
+        let serving = admin::serve(self.admin, router, stop.clone());
+        parts.spawn(async move {
+            serving.await;
+            Ok(())
+        });
+        let Some((store, publisher)) = open(&self.database, self.settings.retention, &telemetry, &stop).await? else {
+            return Ok(());
+        };
 
         let publisher = Arc::new(publisher);
         let nodes = Arc::new(Nodes::new(telemetry.clone()));
@@ -130,49 +134,62 @@ impl App {
         let discovery =
             Discovery::new(publisher.clone(), nodes, telemetry, self.join_secret.token(), stop.child_token());
 
-        let learning = tokio::spawn(async move { publisher.run().await });
-        let streams = tokio::spawn(discovery.serve(self.discovery));
-        let pruning = tokio::spawn(prune(store.clone()));
-        admin::serve(&self.admin, api::router(state), &stop).await;
+        parts.spawn(async move { discovery.serve(self.discovery).await.context("the discovery service broke off") });
+        routers.send_modify(|router| *router = api::router(state));
+        let pruning = AbortOnDropHandle::new(tokio::spawn(prune(store.clone())));
+
+        // A part that ends alone takes the others with it, rather than half a control plane going on.
+        let first = tokio::select! {
+            ended = parts.join_next() => ended,
+            () = publisher.run() => None,
+        };
         stop.cancel();
         info!("the control plane stops");
-        match tokio::time::timeout(STOP_LIMIT, streams).await {
-            Ok(ended) => ended.context("the discovery service broke off")??,
-            Err(_) => warn!("some streams of nodes did not end in time"),
-        }
-        learning.abort();
-        pruning.abort();
-        let _ = tokio::time::timeout(STOP_LIMIT, store.close()).await;
-        Ok(())
-    }
-
-    // `None`: told to stop before the database was there.
-    async fn open(
-        &self,
-        telemetry: &Arc<Telemetry>,
-        stop: &CancellationToken,
-    ) -> anyhow::Result<Option<(Store, Publisher)>> {
-        let opening = async {
-            loop {
-                let opened = async {
-                    let store = Store::open(&self.database, self.settings.retention).await?;
-                    let publisher = Publisher::open(store.clone(), telemetry.clone()).await?;
-                    Ok::<_, StoreError>((store, publisher))
-                };
-                match opened.await {
-                    Ok(opened) => return Ok(Some(opened)),
-                    Err(StoreError::Unavailable(error)) => {
-                        warn!(error, "the database does not answer yet; trying again");
-                        tokio::time::sleep(REOPEN_PAUSE).await;
-                    }
-                    Err(error @ (StoreError::Refused(_) | StoreError::Corrupt(_))) => return Err(error.into()),
-                }
+        drop(pruning);
+        let rest = async {
+            let mut ended = first;
+            while let Some(part) = ended {
+                part.context("a part of the control plane broke off")??;
+                ended = parts.join_next().await;
             }
+            Ok(())
         };
-        tokio::select! {
-            result = opening => result,
-            () = stop.cancelled() => Ok(None),
+        let result = tokio::time::timeout(STOP_LIMIT, rest).await.unwrap_or_else(|_| {
+            warn!("some answers and streams did not end in time");
+            Ok(())
+        });
+        let _ = tokio::time::timeout(STOP_LIMIT, store.close()).await;
+        result
+    }
+}
+
+// Keeps trying while the database is not there. `None`: told to stop before it was.
+async fn open(
+    database: &str,
+    retention: u64,
+    telemetry: &Arc<Telemetry>,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<(Store, Publisher)>> {
+    let opening = async {
+        loop {
+            let opened = async {
+                let store = Store::open(database, retention).await?;
+                let publisher = Publisher::open(store.clone(), telemetry.clone()).await?;
+                Ok((store, publisher))
+            };
+            match opened.await {
+                Ok(opened) => return Ok(opened),
+                Err(StoreError::Unavailable(error)) => {
+                    warn!(error, "the database does not answer yet; trying again");
+                    tokio::time::sleep(REOPEN_PAUSE).await;
+                }
+                Err(error @ (StoreError::Refused(_) | StoreError::Corrupt(_))) => return Err(error),
+            }
         }
+    };
+    tokio::select! {
+        opened = opening => Ok(Some(opened?)),
+        () = stop.cancelled() => Ok(None),
     }
 }
 

@@ -2,7 +2,10 @@
 
 use axum::{Json, Router, routing::get};
 use http::{StatusCode, header};
-use hyper::server::conn::http1;
+use hyper::{
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -11,7 +14,7 @@ use serde_json::json;
 use std::{sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{Semaphore, watch},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
@@ -29,11 +32,9 @@ const MAX_HEADER_BYTES: usize = 64 * 1024;
 /// After the system is out of something, like files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long answers that are under way may take to end.
-const END_LIMIT: Duration = Duration::from_secs(10);
-
-/// Serves until it is told to stop, and what was under way has been answered.
-pub(super) async fn serve(listener: &TcpListener, router: Router, stop: &CancellationToken) {
+/// Serves until it is told to stop, and what was under way has been answered. Each request takes the router of its
+/// moment.
+pub(super) async fn serve(listener: TcpListener, routers: watch::Receiver<Router>, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let connections = TaskTracker::new();
     loop {
@@ -47,7 +48,7 @@ pub(super) async fn serve(listener: &TcpListener, router: Router, stop: &Cancell
         };
         match accepted {
             Ok((stream, _)) => {
-                let connection = serve_connection(stream, router.clone(), stop.clone());
+                let connection = serve_connection(stream, routers.clone(), stop.clone());
                 connections.spawn(async move {
                     let _place = place;
                     connection.await;
@@ -60,14 +61,12 @@ pub(super) async fn serve(listener: &TcpListener, router: Router, stop: &Cancell
         }
     }
     connections.close();
-    if tokio::time::timeout(END_LIMIT, connections.wait()).await.is_err() {
-        warn!("some admin requests did not end in time");
-    }
+    connections.wait().await;
 }
 
 /// What is served until the configuration is there.
 pub(super) fn starting() -> Router {
-    let unavailable = || async {
+    let unavailable = async || {
         let problem = json!({
             "type": "about:blank",
             "title": "the control plane is starting",
@@ -77,17 +76,18 @@ pub(super) fn starting() -> Router {
         let headers = [(header::CONTENT_TYPE, "application/problem+json"), (header::RETRY_AFTER, "1")];
         (StatusCode::SERVICE_UNAVAILABLE, headers, Json(problem))
     };
-    Router::new().route("/livez", get(|| async { "ok\n" })).fallback(unavailable)
+    Router::new().route("/livez", get(async || Json(json!({"live": true})))).fallback(unavailable)
 }
 
-async fn serve_connection(stream: TcpStream, router: Router, stop: CancellationToken) {
+async fn serve_connection(stream: TcpStream, routers: watch::Receiver<Router>, stop: CancellationToken) {
     let _ = stream.set_nodelay(true);
+    let answer = service_fn(move |request| TowerToHyperService::new(routers.borrow().clone()).call(request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEADER_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), answer);
     tokio::pin!(connection);
     let served = tokio::select! {
         served = connection.as_mut() => served,

@@ -15,7 +15,7 @@ use proto::{
     snapshot::Snapshot,
 };
 use sqlx::{
-    ConnectOptions, Connection, PgPool,
+    PgPool,
     migrate::Migrator,
     postgres::{PgConnectOptions, PgConnection, PgListener, PgPoolOptions},
 };
@@ -313,19 +313,18 @@ impl PostgresHints {
     }
 }
 
-// The migrator takes an advisory lock, so replicas may start together.
+// The migrator takes an advisory lock, so replicas may start together; waiting for it has to take longer than any step.
 async fn migrate(options: &PgConnectOptions) -> Result<(), StoreError> {
-    let migrating = async {
-        let mut connection = within(STEP_LIMIT, options.connect()).await?;
-        MIGRATOR.run(&mut connection).await?;
-        found(&mut connection).await?;
-        Ok::<_, StoreError>(connection.close().await?)
-    };
-    within(MIGRATE_LIMIT, migrating).await
+    let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE_LIMIT);
+    let pool = pool.connect_lazy_with(options.clone());
+    within(MIGRATE_LIMIT, MIGRATOR.run(&pool)).await?;
+    within(STEP_LIMIT, found(&pool)).await?;
+    pool.close().await;
+    Ok(())
 }
 
 // Revision 0, empty, is a configuration. Replicas that start together agree on one.
-async fn found(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+async fn found(pool: &PgPool) -> Result<(), sqlx::Error> {
     let root = Snapshot::empty().root();
     sqlx::query(
         "with founded as (
@@ -336,7 +335,7 @@ async fn found(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     )
     .bind(&Uuid::new_v4().as_bytes()[..])
     .bind(&root[..])
-    .execute(connection)
+    .execute(pool)
     .await?;
     Ok(())
 }

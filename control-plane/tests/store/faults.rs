@@ -160,6 +160,17 @@ async fn tables_that_contradict_their_root_are_not_taken_over(database: Database
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_tells_its_revision_to_who_listens() {
+    let Some(database) = Database::postgres().await else { return };
+    let instance = database.instance().await;
+    let mut listener = sqlx::postgres::PgListener::connect(&database.url).await.unwrap();
+    listener.listen("portico_revision").await.unwrap();
+    instance.put([route("a", "1")]).await.unwrap();
+    let told = tokio::time::timeout(PATIENCE, listener.recv()).await.unwrap().unwrap();
+    assert_eq!(told.payload(), "1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_the_server_ends_cost_no_acknowledged_write() {
     let Some(database) = Database::postgres().await else { return };
     let instance = Arc::new(database.instance().await);
@@ -200,7 +211,7 @@ async fn an_instance_cut_off_from_the_server_is_stale_and_refuses_writes_in_time
     let committed = instance.put([route("a", "1")]).await.unwrap();
     let admin = std::env::var("PORTICO_TEST_POSTGRES").unwrap();
     let mut hand = Hand::Postgres(sqlx::PgConnection::connect(&admin).await.unwrap());
-    let name = database.url.split('?').next().unwrap().rsplit('/').next().unwrap().to_owned();
+    let name = database.name();
     let cut = format!(
         "alter database {name} with allow_connections false;
          select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'"
@@ -235,5 +246,4 @@ async fn restore(database: &Database, revision: u64) {
          commit"
     ))
     .await;
-    let _ = PATIENCE;
 }

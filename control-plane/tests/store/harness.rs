@@ -104,6 +104,14 @@ impl Database {
         matches!(self.kind, DatabaseKind::Postgres { .. })
     }
 
+    /// Its name on the server.
+    pub(crate) fn name(&self) -> &str {
+        match &self.kind {
+            DatabaseKind::Sqlite(_) => panic!("a file has none"),
+            DatabaseKind::Postgres { name, .. } => name,
+        }
+    }
+
     pub(crate) async fn hand(&self) -> Hand {
         match self.kind {
             DatabaseKind::Sqlite(_) => Hand::Sqlite(SqliteConnection::connect(&self.url).await.unwrap()),

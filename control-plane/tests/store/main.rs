@@ -6,6 +6,7 @@
 mod commits;
 mod faults;
 mod figures;
+mod front;
 mod harness;
 mod history;
 mod streams;
