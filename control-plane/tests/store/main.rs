@@ -3,6 +3,8 @@
 //! Postgres is the server of `PORTICO_TEST_POSTGRES`, the URL of a superuser; each case gets a database of its own.
 //! Without it those cases are left out, unless `PORTICO_TEST_REQUIRE_POSTGRES=1`, which makes that a failure.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "all of this crate is a test")]
+
 mod commits;
 mod faults;
 mod figures;
