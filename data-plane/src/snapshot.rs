@@ -1,6 +1,6 @@
 //! THE LIFE OF A CHANGE, second half: receive → verify → check → build → swap → report → persist.
 //!
-//! A whole configuration is received by [`discovery`] (or read from a file by [`file`], or from the disk by [`disk`]) and
+//! A whole configuration is received by [`discovery`] (or read from a file by [`mod@file`], or from the disk by [`disk`]) and
 //! handed to the builder thread, which runs [`Builder::apply`] below. It is applied whole or not at all: whatever is wrong
 //! with it, a panic included, becomes a refusal with its reasons, and the configuration before goes on. Between the
 //! threads there are no queues: each hands over the newest, through a [`mailbox::Mailbox`] or [`state::Status`].
