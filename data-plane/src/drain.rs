@@ -17,6 +17,7 @@ pub(crate) const IDLE: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(crate) struct Drain {
     begun: Cell<bool>,
+    cut: Cell<bool>,
     open: Cell<usize>,
     // Wakes each connection once, when the drain begins; by a number that is free again when it is closed.
     wakers: RefCell<Vec<Option<Waker>>>,
@@ -45,6 +46,17 @@ impl Drain {
         self.begun.set(true);
         let wakers: Vec<Waker> = self.wakers.borrow().iter().flatten().cloned().collect();
         wakers.into_iter().chain(self.listeners.take()).for_each(Waker::wake);
+    }
+
+    /// The deadline has passed: every connection ends, whatever it does.
+    pub(crate) fn cut(&self) {
+        self.cut.set(true);
+        self.begin();
+    }
+
+    /// Whether it has.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut.get()
     }
 
     /// Wakes this task too, which accepts connections, when the drain begins.

@@ -6,13 +6,17 @@
 
 mod balance;
 mod call;
+mod chunked;
 mod connect;
 mod connection;
+mod download;
+mod head;
 mod local;
+mod outbound;
 mod resolve;
 
 pub(crate) use call::{Attempts, Call, Outgoing, call};
-pub(crate) use connection::{DownloadBody, DownloadFault};
+pub(crate) use download::{DownloadBody, DownloadFault};
 pub(crate) use local::{LocalPool, Upstreams};
 
 use proto::{

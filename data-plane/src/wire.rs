@@ -7,7 +7,7 @@ use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
     pin::pin,
-    task::{Context, Poll},
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -156,30 +156,34 @@ impl Wire {
     /// Awaits the future, but no longer than that.
     pub(crate) async fn limit<F: Future>(&self, within: Duration, future: F) -> Result<F::Output, Elapsed> {
         let mut future = pin!(future);
-        poll_fn(|cx| self.poll_limited(within, cx, |cx| future.as_mut().poll(cx))).await
+        poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(output) => {
+                self.progress();
+                Poll::Ready(Ok(output))
+            }
+            Poll::Pending => self.wait(within).map_or_else(|elapsed| Poll::Ready(Err(elapsed)), |()| Poll::Pending),
+        })
+        .await
     }
 
-    /// Polls, and notes the deadline while there is nothing. A request waits for one thing at a time.
-    pub(crate) fn poll_limited<T>(
-        &self,
-        within: Duration,
-        cx: &mut Context<'_>,
-        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
-    ) -> Poll<Result<T, Elapsed>> {
-        if let Poll::Ready(output) = poll(cx) {
-            self.step.set(None);
-            return Poll::Ready(Ok(output));
-        }
+    /// There is nothing to go on with: notes the deadline, and says when it has passed. A request waits for one thing at
+    /// a time.
+    pub(crate) fn wait(&self, within: Duration) -> Result<(), Elapsed> {
         let now = Instant::now();
         match self.step.get() {
             None => self.step.set(Some(now + within)),
             Some(deadline) if deadline <= now => {
                 self.step.set(None);
-                return Poll::Ready(Err(Elapsed));
+                return Err(Elapsed);
             }
             Some(_) => {}
         }
-        Poll::Pending
+        Ok(())
+    }
+
+    /// It went on: the next wait has a deadline of its own.
+    pub(crate) fn progress(&self) {
+        self.step.set(None);
     }
 
     /// The driver: when to look again.

@@ -131,6 +131,8 @@ impl Worker {
         }
         if timeout(deadline.unwrap_or_default(), clients.drain.emptied()).await.is_err() {
             tracing::warn!(connections = clients.drain.open(), "the drain's deadline passed; connections are cut");
+            clients.drain.cut();
+            clients.drain.emptied().await;
         }
         upkeep.abort();
         local.log.hand_off();

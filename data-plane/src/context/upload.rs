@@ -1,7 +1,7 @@
-//! The body of a request on its way to an upstream: counted, limited, and never silent for long.
+//! The body of a request on its way to an upstream: counted and limited.
 
 use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use hyper::body::Incoming;
 use proto::route::BodyLimit;
 use std::{
@@ -9,16 +9,12 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
-use tokio::time::{Instant, Sleep};
 
-/// What became of a body; the request that waits for the upstream's answer reads it.
+/// What became of a body, for the record.
 #[derive(Debug, Default)]
 pub(crate) struct Upload {
     bytes: Cell<u64>,
-    begun: Cell<bool>,
-    fault: Cell<Option<UploadFault>>,
 }
 
 /// Why a body did not arrive whole.
@@ -41,9 +37,9 @@ pub(crate) struct UploadBody {
     incoming: Incoming,
     // How many bytes may still come.
     left: u64,
-    idle: Duration,
-    // Made when there is first something to wait for.
-    sleep: Option<Pin<Box<Sleep>>>,
+    // Given back: it was taken out and could not be sent.
+    back: Option<Bytes>,
+    begun: bool,
     upload: Rc<Upload>,
 }
 
@@ -54,16 +50,6 @@ impl Upload {
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.get()
     }
-
-    /// Whether anything was taken out of the body, so that it cannot be sent again.
-    pub(crate) fn begun(&self) -> bool {
-        self.begun.get()
-    }
-
-    /// What went wrong.
-    pub(crate) fn fault(&self) -> Option<UploadFault> {
-        self.fault.get()
-    }
 }
 
 // === impl UploadBody ===
@@ -73,7 +59,6 @@ impl UploadBody {
     pub(crate) fn new(
         incoming: Incoming,
         limit: BodyLimit,
-        idle: Duration,
         upload: &Rc<Upload>,
     ) -> Result<Option<UploadBody>, UploadFault> {
         if incoming.is_end_stream() {
@@ -86,54 +71,44 @@ impl UploadBody {
         if incoming.size_hint().lower() > left {
             return Err(UploadFault::TooLarge);
         }
-        Ok(Some(UploadBody { incoming, left, idle, sleep: None, upload: upload.clone() }))
+        Ok(Some(UploadBody { incoming, left, back: None, begun: false, upload: upload.clone() }))
     }
 
-    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let idle = self.idle;
-        self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle))).as_mut().poll(cx)
+    /// Its length, if the client said so.
+    pub(crate) fn len(&self) -> Option<u64> {
+        self.incoming.size_hint().exact()
     }
 
-    fn fail(&self, fault: UploadFault) -> Poll<Option<Result<Frame<Bytes>, UploadFault>>> {
-        self.upload.fault.set(Some(fault));
-        Poll::Ready(Some(Err(fault)))
+    /// Whether anything was taken out of it for good, so that it cannot be sent from its beginning.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun
     }
-}
 
-impl Body for UploadBody {
-    type Data = Bytes;
-    type Error = UploadFault;
+    /// Gives the first piece back.
+    pub(crate) fn give_back(&mut self, first: Bytes) {
+        self.back = Some(first);
+        self.begun = false;
+    }
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadFault>>> {
-        let this = self.get_mut();
-        this.upload.begun.set(true);
-        let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(cx) else {
-            ready!(this.poll_silence(cx));
-            return this.fail(UploadFault::Silent);
-        };
-        if let Some(sleep) = &mut this.sleep {
-            sleep.as_mut().reset(Instant::now() + this.idle);
+    /// The next piece.
+    pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, UploadFault>>> {
+        if let Some(data) = self.back.take() {
+            self.begun = true;
+            return Poll::Ready(Some(Ok(data)));
         }
-        match frame {
-            None => Poll::Ready(None),
-            Some(Err(_)) => this.fail(UploadFault::Broken),
-            Some(Ok(frame)) => {
-                let len = frame.data_ref().map_or(0, |data| data.len() as u64);
-                this.upload.bytes.set(this.upload.bytes.get() + len);
-                if len > this.left {
-                    return this.fail(UploadFault::TooLarge);
-                }
-                this.left -= len;
-                Poll::Ready(Some(Ok(frame)))
+        loop {
+            let Some(frame) = ready!(Pin::new(&mut self.incoming).poll_frame(cx)) else { return Poll::Ready(None) };
+            let Ok(frame) = frame else { return Poll::Ready(Some(Err(UploadFault::Broken))) };
+            // Trailers of requests end here: few servers read them, and some take them for headers.
+            let Ok(data) = frame.into_data() else { continue };
+            let len = data.len() as u64;
+            self.upload.bytes.set(self.upload.bytes.get() + len);
+            if len > self.left {
+                return Poll::Ready(Some(Err(UploadFault::TooLarge)));
             }
+            self.left -= len;
+            self.begun = true;
+            return Poll::Ready(Some(Ok(data)));
         }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
     }
 }

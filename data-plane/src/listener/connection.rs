@@ -173,6 +173,9 @@ async fn serve(clients: Rc<Clients>, stream: TcpStream, peer: Rc<Peer>) {
     let mut timer = pin!(sleep_until(Instant::now().into()));
     let end = poll_fn(|cx| {
         loop {
+            if clients.drain.is_cut() {
+                return Poll::Ready(End::Done);
+            }
             // What the connection ended with is in the records of its requests, or of no interest to anybody.
             if Pin::new(&mut connection).poll(cx).is_ready() {
                 return Poll::Ready(End::Done);

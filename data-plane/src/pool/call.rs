@@ -6,11 +6,12 @@
 
 use super::{
     connect::{Dial, connect},
-    connection::{DownloadBody, SendError},
+    connection::SendError,
+    download::DownloadBody,
     local::{InFlight, LocalEndpoint, LocalPool, Upstreams},
 };
 use crate::{
-    context::{Peer, Upload, UploadBody},
+    context::{Peer, UploadBody},
     error::Error,
 };
 use http::{HeaderMap, Method, Response, uri::PathAndQuery};
@@ -23,22 +24,24 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) method: &'a Method,
     /// Path and query.
     pub(crate) target: &'a PathAndQuery,
-    /// All headers.
+    /// All headers, but for those that frame the body.
     pub(crate) headers: &'a HeaderMap,
 }
 
 /// A call.
 pub(crate) struct Call<'a> {
+    /// What the worker has of upstreams.
+    pub(crate) upstreams: &'a Upstreams,
     /// Whom.
     pub(crate) pool: &'a LocalPool,
     /// What.
     pub(crate) outgoing: Outgoing<'a>,
     /// Its deadlines.
     pub(crate) timeouts: Timeouts<Duration>,
-    /// On whose behalf; the deadlines are those of the client's connection.
+    /// The longest silence of the client within the body.
+    pub(crate) client_idle: Duration,
+    /// On whose behalf; the timer is that of the client's connection.
     pub(crate) peer: &'a Rc<Peer>,
-    /// What becomes of its body.
-    pub(crate) upload: &'a Upload,
 }
 
 /// What was tried, for the record.
@@ -52,28 +55,22 @@ pub(crate) struct Attempts {
 
 /// Calls an upstream.
 pub(crate) async fn call(
-    upstreams: &Upstreams,
     call: &Call<'_>,
     mut body: Option<UploadBody>,
     attempts: &mut Attempts,
 ) -> Result<Response<DownloadBody>, Error> {
-    let spec = &call.pool.pool.spec;
     let has_body = body.is_some();
     let mut tried = Vec::new();
     loop {
-        let (index, endpoint) = upstreams.pick(call.pool, &tried).ok_or(Error::NoEndpoint)?;
+        let (index, endpoint) = call.upstreams.pick(call.pool, &tried).ok_or(Error::NoEndpoint)?;
         attempts.endpoint = Some(endpoint.clone());
-        let error = match attempt(upstreams, call, &endpoint, &mut body).await {
+        let error = match attempt(call, &endpoint, &mut body).await {
             Ok(response) => return Ok(response),
             Err(error) => error,
         };
-        // What the client did wrong is not made good by trying again.
-        if let Some(fault) = call.upload.fault() {
-            return Err(Error::Upload(fault));
-        }
-        let whole = body.is_some() == has_body && !call.upload.begun();
-        let safe = !error.is_sent() || (error.is_unanswered() && is_idempotent(call.outgoing.method));
-        if !(safe && whole) || attempts.retries >= spec.retry_attempts {
+        if !call.is_repeatable(&error, has_body == body.is_some())
+            || attempts.retries >= call.pool.pool.spec.retry_attempts
+        {
             return Err(error.into_error());
         }
         attempts.retries += 1;
@@ -82,7 +79,6 @@ pub(crate) async fn call(
 }
 
 async fn attempt(
-    upstreams: &Upstreams,
     call: &Call<'_>,
     endpoint: &Rc<LocalEndpoint>,
     body: &mut Option<UploadBody>,
@@ -91,23 +87,32 @@ async fn attempt(
     if let Some(connection) = endpoint.take_idle() {
         match connection.send(call, body, InFlight::new(endpoint.clone())).await {
             Ok(response) => return Ok(response),
-            Err(error) => {
-                let whole = body.is_some() == has_body && !call.upload.begun();
-                let safe = !error.is_sent() || (error.is_unanswered() && is_idempotent(call.outgoing.method));
-                if !(safe && whole) {
-                    return Err(error);
-                }
-            }
+            Err(error) if call.is_repeatable(&error, has_body == body.is_some()) => {}
+            Err(error) => return Err(error),
         }
     }
     let dial = Dial {
-        upstreams,
+        upstreams: call.upstreams,
         wire: &call.peer.wire,
         max_connections: call.pool.pool.spec.max_connections,
         within: call.timeouts.connect,
     };
     let connection = connect(endpoint, dial).await.map_err(SendError::Unsent)?;
     connection.send(call, body, InFlight::new(endpoint.clone())).await
+}
+
+// === impl Call ===
+
+impl Call<'_> {
+    // Whether the request may be sent again after that, its body being there as it was.
+    fn is_repeatable(&self, error: &SendError, whole: bool) -> bool {
+        whole
+            && match error {
+                SendError::Unsent(_) => true,
+                SendError::Unanswered(_) => is_idempotent(self.outgoing.method),
+                SendError::Final(_) => false,
+            }
+    }
 }
 
 fn is_idempotent(method: &Method) -> bool {

@@ -21,7 +21,7 @@ pub(super) async fn connect(endpoint: &LocalEndpoint, dial: Dial<'_>) -> Result<
     let seat = endpoint.endpoint.seats.take(dial.max_connections).ok_or(Error::Overflow)?;
     let dialled = dial.wire.limit(dial.within, open(endpoint, dial.upstreams)).await;
     let stream = dialled.map_err(|_| Error::ConnectTimeout)??;
-    Connection::start(stream, seat).await
+    Ok(Connection::new(stream, seat))
 }
 
 async fn open(endpoint: &LocalEndpoint, upstreams: &Upstreams) -> Result<TcpStream, Error> {

@@ -1,27 +1,43 @@
 //! One connection to an endpoint: sends a request and yields the response. The only place that knows how.
+//!
+//! A request is sent and its response read by the task of the client's connection: there is no task, no channel and no
+//! wake-up in between. A connection is used again only after a response whose end was beyond doubt, to a request that
+//! was sent whole, and with no byte left over.
 
-use super::{Seat, call::Call, local::InFlight};
+use super::{
+    Seat,
+    call::Call,
+    download::DownloadBody,
+    head::{self, BadHead, Head, MAX_HEAD, RequestFraming},
+    local::InFlight,
+    outbound::{Outbound, OutboundError, Side},
+};
 use crate::{
-    context::{Peer, UploadBody},
+    context::{UploadBody, UploadFault},
     error::Error,
+    wire::Elapsed,
 };
-use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode, Uri, header};
-use http_body::{Body, Frame, SizeHint};
-use hyper::{body::Incoming, client::conn::http1};
-use hyper_util::rt::TokioIo;
+use bytes::BytesMut;
+use http::{Method, Response, StatusCode};
 use std::{
-    pin::Pin,
-    rc::Rc,
-    task::{Context, Poll, ready},
-    time::Duration,
+    future::poll_fn,
+    io,
+    pin::pin,
+    task::{Context, Poll, Waker, ready},
 };
-use tokio::net::TcpStream;
+use tokio::{io::AsyncReadExt, net::TcpStream};
+
+/// How many interim responses may come before the response.
+const MAX_INTERIM: usize = 16;
+/// How much room there is for a read of a head, and so of a small response whole.
+const HEAD_ROOM: usize = 4096;
 
 /// A connection.
 #[derive(Debug)]
 pub(super) struct Connection {
-    sender: http1::SendRequest<Sending>,
+    pub(super) stream: TcpStream,
+    /// What was read, but not used yet.
+    pub(super) buffer: BytesMut,
     seat: Seat,
 }
 
@@ -36,194 +52,153 @@ pub(super) enum SendError {
     Final(Error),
 }
 
-/// The body of a response.
-#[derive(Debug)]
-pub(crate) struct DownloadBody {
-    incoming: Incoming,
-    idle: Duration,
-    peer: Rc<Peer>,
-    // Goes back to its endpoint when the body ended well, and is closed otherwise.
-    lease: Option<(Connection, InFlight)>,
-}
-
-/// Why a response did not come whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum DownloadFault {
-    /// The upstream went silent.
-    #[error("the upstream stopped sending the body")]
-    Silent,
-    /// The upstream closed the connection, or broke the framing.
-    #[error("the upstream did not send the body whole")]
-    Truncated,
-}
-
-#[derive(Debug)]
-struct Sending(Option<UploadBody>);
-
 // === impl Connection ===
 
 impl Connection {
-    pub(super) async fn start(stream: TcpStream, seat: Seat) -> Result<Connection, Error> {
-        let handshake = http1::Builder::new().max_headers(128).max_buf_size(128 * 1024).handshake(TokioIo::new(stream));
-        let (sender, connection) = handshake.await.map_err(|_| Error::ConnectRefused)?;
-        tokio::task::spawn_local(connection);
-        Ok(Connection { sender, seat })
+    pub(super) fn new(stream: TcpStream, seat: Seat) -> Connection {
+        Connection { stream, buffer: BytesMut::new(), seat }
     }
 
-    pub(super) fn is_open(&mut self) -> bool {
-        !self.sender.is_closed()
+    /// Whether an idle connection still stands, as far as the runtime knows: to ask the kernel would cost a call.
+    pub(super) fn is_open(&self) -> bool {
+        // Nothing is expected on it: what can be read now is its end, or what nobody asked for.
+        self.stream.poll_read_ready(&mut Context::from_waker(Waker::noop())).is_pending()
     }
 
     pub(super) fn seat_is_wanted(&self) -> bool {
         self.seat.is_wanted()
     }
 
-    /// Sends a request. Without a response the body is still there if nothing was taken out of it.
+    /// Sends a request. Without a response the body is still there if it can be sent from its beginning.
     pub(super) async fn send(
         mut self,
         call: &Call<'_>,
         body: &mut Option<UploadBody>,
         in_flight: InFlight,
     ) -> Result<Response<DownloadBody>, SendError> {
-        let outgoing = &call.outgoing;
-        let mut request = Request::new(Sending(body.take()));
-        *request.method_mut() = outgoing.method.clone();
-        *request.uri_mut() = Uri::from(outgoing.target.clone());
-        *request.headers_mut() = outgoing.headers.clone();
-        let sent = call.peer.wire.limit(call.timeouts.response, self.sender.try_send_request(request)).await;
-        let response = match sent {
-            Err(_) => return Err(SendError::Final(Error::ResponseTimeout)),
-            Ok(Ok(response)) => response,
-            Ok(Err(mut failure)) => {
-                if let Some(request) = failure.take_message() {
-                    *body = request.into_body().0;
-                    return Err(SendError::Unsent(Error::Closed));
-                }
-                let error = failure.into_error();
-                return Err(match error.is_parse() || error.is_parse_too_large() {
-                    true => SendError::Final(Error::BadResponse),
-                    false => SendError::Unanswered(Error::Closed),
-                });
-            }
+        let framing = match body.as_ref().map(UploadBody::len) {
+            None => RequestFraming::None,
+            Some(Some(len)) => RequestFraming::Length(len),
+            Some(None) => RequestFraming::Chunked,
         };
-        if !is_framed(response.headers()) || response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(SendError::Final(Error::BadResponse));
-        }
-        Ok(response.map(|incoming| {
-            let (idle, peer) = (call.timeouts.idle, call.peer.clone());
-            let mut body = DownloadBody { incoming, idle, peer, lease: Some((self, in_flight)) };
-            if body.incoming.is_end_stream() {
-                body.release();
+        let mut bytes = call.upstreams.take_buffer();
+        head::encode(&call.outgoing, framing, &mut bytes);
+        let mut outbound = Some(Outbound::new(bytes, body.take(), framing));
+        let head = poll_fn(|cx| self.poll_exchange(call, &mut outbound, cx)).await;
+        let head = match (head, outbound.take()) {
+            (Ok(head), rest) => {
+                outbound = rest;
+                head
             }
-            body
-        }))
+            (Err(error), Some(unsent)) => {
+                let (rest, bytes) = unsent.into_parts();
+                *body = rest;
+                call.upstreams.give_buffer(bytes);
+                return Err(error);
+            }
+            (Err(error), None) => return Err(error),
+        };
+        let Head { status, headers, framing, keep_alive } = head;
+        let mut response = Response::new(DownloadBody::new(self, framing, keep_alive, outbound, in_flight, call));
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        Ok(response)
+    }
+
+    // Sends what is to be sent, and reads what comes: a server may answer before it has heard everything. What is left to
+    // be sent when the head of the response is there stays in `outbound`.
+    fn poll_exchange(
+        &mut self,
+        call: &Call<'_>,
+        outbound: &mut Option<Outbound>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Head, SendError>> {
+        let wire = &call.peer.wire;
+        let mut within = call.timeouts.response;
+        let mut side = Side::Upstream;
+        if let Some(sending) = outbound {
+            let poll = sending.poll(&mut self.stream, cx);
+            if sending.take_moved() {
+                wire.progress();
+            }
+            match poll {
+                // From here on the upstream has its time to answer.
+                Poll::Ready(Ok(())) => {
+                    if let Some(sent) = outbound.take() {
+                        call.upstreams.give_buffer(sent.into_parts().1);
+                    }
+                }
+                Poll::Ready(Err(OutboundError::Upload(fault))) => {
+                    return Poll::Ready(Err(SendError::Final(Error::Upload(fault))));
+                }
+                Poll::Ready(Err(OutboundError::Unsent)) => return Poll::Ready(Err(SendError::Unsent(Error::Closed))),
+                Poll::Pending => {
+                    side = sending.waits_for();
+                    within = match side {
+                        Side::Client => call.client_idle,
+                        Side::Upstream => call.timeouts.idle,
+                    };
+                }
+            }
+        }
+        if let Poll::Ready(result) = self.poll_head(call.outgoing.method, cx) {
+            wire.progress();
+            return Poll::Ready(result);
+        }
+        match wire.wait(within) {
+            Ok(()) => Poll::Pending,
+            Err(Elapsed) => Poll::Ready(Err(SendError::Final(match side {
+                Side::Client => Error::Upload(UploadFault::Silent),
+                Side::Upstream => Error::ResponseTimeout,
+            }))),
+        }
+    }
+
+    fn poll_head(&mut self, method: &Method, cx: &mut Context<'_>) -> Poll<Result<Head, SendError>> {
+        let mut interim = 0;
+        loop {
+            while !self.buffer.is_empty() {
+                let head = match head::decode(&mut self.buffer, method) {
+                    Ok(Some(head)) => head,
+                    Ok(None) => break,
+                    Err(BadHead) => return Poll::Ready(Err(SendError::Final(Error::BadResponse))),
+                };
+                interim += 1;
+                match head.status {
+                    // Nobody asked to switch.
+                    StatusCode::SWITCHING_PROTOCOLS => return Poll::Ready(Err(SendError::Final(Error::BadResponse))),
+                    status if !status.is_informational() => return Poll::Ready(Ok(head)),
+                    _ if interim > MAX_INTERIM => return Poll::Ready(Err(SendError::Final(Error::BadResponse))),
+                    _ => {}
+                }
+            }
+            let room = if self.buffer.is_empty() { HEAD_ROOM } else { MAX_HEAD / 8 };
+            match ready!(self.poll_read(room, cx)) {
+                Ok(n) if n > 0 => {}
+                Ok(_) | Err(_) if self.buffer.is_empty() => {
+                    return Poll::Ready(Err(SendError::Unanswered(Error::Closed)));
+                }
+                Ok(_) | Err(_) => return Poll::Ready(Err(SendError::Final(Error::Closed))),
+            }
+        }
+    }
+
+    /// Reads what there is, into at least so much room; 0 is the end. A read that does not fill the room tells the runtime
+    /// that there is nothing more, so that nobody has to ask the kernel again.
+    pub(super) fn poll_read(&mut self, room: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.buffer.capacity() - self.buffer.len() < room {
+            self.buffer.reserve(room.max(2 * HEAD_ROOM));
+        }
+        pin!(self.stream.read_buf(&mut self.buffer)).poll(cx)
     }
 }
 
 // === impl SendError ===
 
 impl SendError {
-    pub(super) fn is_sent(&self) -> bool {
-        match self {
-            SendError::Unsent(_) => false,
-            SendError::Unanswered(_) | SendError::Final(_) => true,
-        }
-    }
-
-    pub(super) fn is_unanswered(&self) -> bool {
-        match self {
-            SendError::Unanswered(_) => true,
-            SendError::Unsent(_) | SendError::Final(_) => false,
-        }
-    }
-
     pub(super) fn into_error(self) -> Error {
         match self {
             SendError::Unsent(error) | SendError::Unanswered(error) | SendError::Final(error) => error,
         }
-    }
-}
-
-// === impl DownloadBody ===
-
-impl DownloadBody {
-    fn release(&mut self) {
-        if let Some((connection, in_flight)) = self.lease.take() {
-            in_flight.0.give_back(connection);
-        }
-    }
-}
-
-impl Body for DownloadBody {
-    type Data = Bytes;
-    type Error = DownloadFault;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, DownloadFault>>> {
-        let this = self.get_mut();
-        let incoming = &mut this.incoming;
-        let frame = this.peer.wire.poll_limited(this.idle, cx, |cx| Pin::new(&mut *incoming).poll_frame(cx));
-        let frame = match ready!(frame) {
-            Err(_) => {
-                this.lease = None;
-                return Poll::Ready(Some(Err(DownloadFault::Silent)));
-            }
-            Ok(frame) => frame,
-        };
-        match frame {
-            Some(Err(_)) => {
-                this.lease = None;
-                Poll::Ready(Some(Err(DownloadFault::Truncated)))
-            }
-            Some(Ok(frame)) => {
-                if this.incoming.is_end_stream() {
-                    this.release();
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            None => {
-                this.release();
-                Poll::Ready(None)
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
-    }
-}
-
-impl Body for Sending {
-    type Data = Bytes;
-    type Error = crate::context::UploadFault;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        match &mut self.get_mut().0 {
-            Some(body) => Pin::new(body).poll_frame(cx),
-            None => Poll::Ready(None),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(Body::is_end_stream)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
-    }
-}
-
-// Whether the end of the body is beyond doubt.
-fn is_framed(headers: &HeaderMap) -> bool {
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    match (codings.next(), codings.next()) {
-        (None, _) => true,
-        (Some(coding), None) => {
-            coding.as_bytes().eq_ignore_ascii_case(b"chunked") && !headers.contains_key(header::CONTENT_LENGTH)
-        }
-        (Some(_), Some(_)) => false,
     }
 }

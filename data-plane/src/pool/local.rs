@@ -10,6 +10,10 @@ use std::{
     time::Instant,
 };
 
+/// The most buffers that are kept, and how large they may have grown.
+const MAX_BUFFERS: usize = 256;
+const MAX_BUFFER: usize = 16 * 1024;
+
 /// All that a worker has of upstreams. Only routes hold pools, and only pools hold endpoints.
 #[derive(Debug, Default)]
 pub(crate) struct Upstreams {
@@ -17,6 +21,8 @@ pub(crate) struct Upstreams {
     endpoints: RefCell<HashMap<u64, Weak<LocalEndpoint>>>,
     pub(super) resolver: Resolver,
     rng: RefCell<Rng>,
+    // Buffers of heads; as many as requests were ever sent at once, up to a limit.
+    buffers: RefCell<Vec<Vec<u8>>>,
 }
 
 /// A pool as one worker has it.
@@ -86,6 +92,20 @@ impl Upstreams {
         local
     }
 
+    /// A buffer for the head of a request.
+    pub(super) fn take_buffer(&self) -> Vec<u8> {
+        self.buffers.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(1024))
+    }
+
+    /// Gives it back.
+    pub(super) fn give_buffer(&self, mut buffer: Vec<u8>) {
+        let mut buffers = self.buffers.borrow_mut();
+        if buffers.len() < MAX_BUFFERS && buffer.capacity() <= MAX_BUFFER {
+            buffer.clear();
+            buffers.push(buffer);
+        }
+    }
+
     pub(super) fn pick(&self, pool: &LocalPool, tried: &[usize]) -> Option<(usize, Rc<LocalEndpoint>)> {
         let busy = |index: usize| pool.endpoints[index].in_flight.get();
         let index = pool.balancer.borrow_mut().pick(&mut self.rng.borrow_mut(), tried, busy)?;
@@ -103,7 +123,7 @@ impl LocalEndpoint {
 
     pub(super) fn take_idle(&self) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
-        while let Some(Idle { mut connection, .. }) = idle.pop() {
+        while let Some(Idle { connection, .. }) = idle.pop() {
             if connection.is_open() {
                 return Some(connection);
             }
@@ -122,7 +142,7 @@ impl LocalEndpoint {
         // The oldest stand first.
         let old = idle.iter().take_while(|idle| now.duration_since(idle.since) >= limit).count();
         idle.drain(..old);
-        idle.retain_mut(|idle| idle.connection.is_open() && !idle.connection.seat_is_wanted());
+        idle.retain(|idle| idle.connection.is_open() && !idle.connection.seat_is_wanted());
     }
 }
 

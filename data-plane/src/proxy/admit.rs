@@ -8,17 +8,15 @@ use super::{
     record::{Record, VIA, X_REQUEST_ID},
 };
 use crate::{
-    context::{Authority, Context},
+    context::{Authority, Context, is_hop_by_hop, strip_hop_by_hop},
     error::Error,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header, uri::PathAndQuery};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version, header, uri::PathAndQuery};
 use proto::path::normalise;
 use std::borrow::Cow;
 
 /// How often a request may come through this gateway.
 const MAX_PASSES: usize = 10;
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 /// The longest request id that is taken over.
 const MAX_REQUEST_ID: usize = 128;
 
@@ -73,31 +71,19 @@ impl Seen {
         for name in headers.keys() {
             match *name {
                 header::HOST => seen.hosts = headers.get_all(name).iter().count(),
-                header::TRANSFER_ENCODING => {
-                    seen.codings = headers.get_all(name).iter().count();
-                    seen.hop_by_hop = true;
-                }
                 header::CONTENT_LENGTH => seen.lengths = headers.get_all(name).iter().count(),
                 header::VIA => seen.vias = headers.get_all(name).iter().count(),
                 header::EXPECT => seen.expect = true,
                 header::FORWARDED => seen.forwarding = true,
-                header::CONNECTION
-                | header::PROXY_AUTHENTICATE
-                | header::PROXY_AUTHORIZATION
-                | header::TE
-                | header::TRAILER
-                | header::UPGRADE => seen.hop_by_hop = true,
-                _ => {
-                    let name = name.as_str();
-                    match name.as_bytes()[0] {
-                        b'x' => {
-                            seen.forwarding |= forwarded::is_forwarding(name);
-                            seen.request_id |= name == X_REQUEST_ID.as_str();
-                        }
-                        b'k' | b'p' => seen.hop_by_hop |= KEEP_ALIVE == name || PROXY_CONNECTION == name,
-                        _ => {}
-                    }
+                header::TRANSFER_ENCODING => {
+                    seen.codings = headers.get_all(name).iter().count();
+                    seen.hop_by_hop = true;
                 }
+                _ if name.as_str().starts_with("x-") => {
+                    seen.forwarding |= forwarded::is_forwarding(name.as_str());
+                    seen.request_id |= *name == X_REQUEST_ID;
+                }
+                _ => seen.hop_by_hop |= is_hop_by_hop(name),
             }
         }
         seen
@@ -202,39 +188,6 @@ fn passes(headers: &HeaderMap) -> Result<(), Error> {
     }
 }
 
-/// Takes out what belongs to one connection: the known names, and those that `Connection` names.
-pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
-        let values: Vec<HeaderValue> = headers.get_all(header::CONNECTION).iter().cloned().collect();
-        for option in values.iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b',')) {
-            let Ok(name) = HeaderName::from_bytes(option.trim_ascii()) else { continue };
-            // To frame the message or to name the host is not the connection's business.
-            if name != header::CONTENT_LENGTH && name != header::HOST {
-                headers.remove(name);
-            }
-        }
-    }
-    let trailers = headers.get_all(header::TE).iter().any(|value| {
-        value.as_bytes().split(|byte| *byte == b',').any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
-    });
-    for name in [
-        header::CONNECTION,
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        header::PROXY_AUTHENTICATE,
-        header::PROXY_AUTHORIZATION,
-        header::TE,
-        header::TRAILER,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-    ] {
-        headers.remove(name);
-    }
-    if trailers {
-        headers.insert(header::TE, HeaderValue::from_static("trailers"));
-    }
-}
-
 // A trusted peer's id, if it is one that can stand in a log.
 fn kept_id(headers: &HeaderMap) -> Option<HeaderValue> {
     let mut ids = headers.get_all(X_REQUEST_ID).iter();
@@ -246,35 +199,13 @@ fn kept_id(headers: &HeaderMap) -> Option<HeaderValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderName;
 
     fn headers(lines: &[(&str, &str)]) -> HeaderMap {
         lines
             .iter()
             .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse::<HeaderValue>().unwrap()))
             .collect()
-    }
-
-    #[test]
-    fn what_belongs_to_one_connection_does_not_travel_on() {
-        let mut all = headers(&[
-            ("connection", "x-a, Keep-Alive"),
-            ("connection", "x-b , content-length,host"),
-            ("x-a", "1"),
-            ("x-b", "2"),
-            ("x-c", "3"),
-            ("host", "h"),
-            ("content-length", "0"),
-            ("keep-alive", "timeout=1"),
-            ("proxy-connection", "close"),
-            ("proxy-authorization", "Basic x"),
-            ("te", "gzip, Trailers"),
-            ("trailer", "x"),
-            ("upgrade", "websocket"),
-        ]);
-        assert!(Seen::in_headers(&all).hop_by_hop);
-        strip_hop_by_hop(&mut all);
-        assert_eq!(all, headers(&[("x-c", "3"), ("host", "h"), ("content-length", "0"), ("te", "trailers")]));
-        assert!(!Seen::in_headers(&headers(&[("x-c", "3"), ("accept", "*/*"), ("priority", "u=1")])).hop_by_hop);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! The action `forward`: make of the request what the upstream is to see, call it, and make of its response an answer.
 
 use super::{
-    admit::strip_hop_by_hop,
     body::Flow,
     local::LocalRoute,
     locate::rewrite,
@@ -13,7 +12,7 @@ use crate::{
     pool::{Call, Outgoing, call},
     router::Forward,
 };
-use http::{Response, Version, header};
+use http::{Response, header};
 use hyper::body::Incoming;
 use proto::matching::Captures;
 use std::ops::ControlFlow;
@@ -30,7 +29,7 @@ pub(super) async fn forward(
     }
     let settings = &record.local.settings;
     let limit = route.entry.request_body.unwrap_or(settings.max_request_body);
-    let body = UploadBody::new(body, limit, settings.idle_timeout, &record.upload).map_err(Error::Upload)?;
+    let body = UploadBody::new(body, limit, &record.upload).map_err(Error::Upload)?;
     let target = match &forward.rewrite {
         Some(change) => Some(rewrite(change, &route.values(&record.context, captures))?),
         None => None,
@@ -40,6 +39,7 @@ pub(super) async fn forward(
     }
     let pool = route.pool.as_deref().ok_or(Error::NoEndpoint)?;
     let request = Call {
+        upstreams: &record.local.upstreams,
         pool,
         outgoing: Outgoing {
             method: &record.context.method,
@@ -47,13 +47,11 @@ pub(super) async fn forward(
             headers: &record.context.headers,
         },
         timeouts: forward.timeouts,
+        client_idle: settings.idle_timeout,
         peer: &record.peer,
-        upload: &record.upload,
     };
-    let mut response = call(&record.local.upstreams, &request, body, &mut record.attempts).await?;
-    *response.version_mut() = Version::HTTP_11;
+    let mut response = call(&request, body, &mut record.attempts).await?;
     let headers = response.headers_mut();
-    strip_hop_by_hop(headers);
     headers.append(header::VIA, VIA);
     forward.filters.response(&record.context, headers);
     Ok(response.map(Flow::Stream))

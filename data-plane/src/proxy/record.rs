@@ -138,11 +138,11 @@ impl Record {
 
     /// The upstream did not send the answer whole, and so the client did not get it whole.
     pub(super) fn cut_off(&mut self, fault: DownloadFault) {
-        let reason = match fault {
-            DownloadFault::Silent => "upstream_body_timeout",
-            DownloadFault::Truncated => "upstream_body_truncated",
-        };
-        self.failure = Some((reason, Fault::Upstream));
+        self.failure = Some(match fault {
+            DownloadFault::Silent => ("upstream_body_timeout", Fault::Upstream),
+            DownloadFault::Truncated => ("upstream_body_truncated", Fault::Upstream),
+            DownloadFault::Upload => ("body_broken", Fault::Client),
+        });
         self.ended = true;
     }
 

@@ -1,0 +1,92 @@
+//! Headers that belong to one connection, and so do not travel on (RFC 9110, 7.6.1).
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// Whether the header belongs to one connection, whatever `Connection` says.
+pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
+    match *name {
+        header::CONNECTION
+        | header::PROXY_AUTHENTICATE
+        | header::PROXY_AUTHORIZATION
+        | header::TE
+        | header::TRAILER
+        | header::TRANSFER_ENCODING
+        | header::UPGRADE => true,
+        // The names that have no constant of their own are compared byte by byte: look at the first one before.
+        _ => matches!(name.as_str().as_bytes()[0], b'k' | b'p') && (*name == KEEP_ALIVE || *name == PROXY_CONNECTION),
+    }
+}
+
+/// Takes out what belongs to one connection: the known names, and those that `Connection` names.
+pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let options: Vec<HeaderValue> = headers.get_all(header::CONNECTION).iter().cloned().collect();
+    options.iter().for_each(|options| strip_named(headers, options.as_bytes()));
+    let trailers = headers.get_all(header::TE).iter().any(|codings| {
+        let mut codings = codings.as_bytes().split(|byte| *byte == b',');
+        codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    });
+    for name in [
+        header::CONNECTION,
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+        header::PROXY_AUTHENTICATE,
+        header::PROXY_AUTHORIZATION,
+        header::TE,
+        header::TRAILER,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+    ] {
+        headers.remove(name);
+    }
+    if trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+/// Takes out what a value of `Connection` names.
+pub(crate) fn strip_named(headers: &mut HeaderMap, options: &[u8]) {
+    for option in options.split(|byte| *byte == b',') {
+        let Ok(name) = HeaderName::from_bytes(option.trim_ascii()) else { continue };
+        // To frame the message or to name the host is not the connection's business.
+        if name != header::CONTENT_LENGTH && name != header::HOST {
+            headers.remove(name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[(&str, &str)]) -> HeaderMap {
+        let header = |(name, value): &(&str, &str)| (name.parse().unwrap(), value.parse().unwrap());
+        lines.iter().map(header).collect::<Vec<(HeaderName, HeaderValue)>>().into_iter().collect()
+    }
+
+    #[test]
+    fn what_belongs_to_one_connection_does_not_travel_on() {
+        let mut all = headers(&[
+            ("connection", "x-a, Keep-Alive"),
+            ("connection", "x-b , content-length,host, bad name"),
+            ("x-a", "1"),
+            ("x-b", "2"),
+            ("x-c", "3"),
+            ("host", "h"),
+            ("content-length", "0"),
+            ("keep-alive", "timeout=1"),
+            ("proxy-connection", "close"),
+            ("proxy-authorization", "Basic x"),
+            ("te", "gzip, Trailers"),
+            ("trailer", "x"),
+            ("upgrade", "websocket"),
+        ]);
+        strip_hop_by_hop(&mut all);
+        assert_eq!(all, headers(&[("x-c", "3"), ("host", "h"), ("content-length", "0"), ("te", "trailers")]));
+        for name in ["x-c", "priority", "pragma", "accept"] {
+            assert!(!is_hop_by_hop(&name.parse().unwrap()), "{name}");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! A request on its way out: the head and what is there of the body in one write, then the rest as it comes.
+
+use super::head::RequestFraming;
+use crate::context::{UploadBody, UploadFault};
+use bytes::{Buf, Bytes};
+use std::{
+    io::{self, IoSlice, Write},
+    pin::Pin,
+    task::{Context, Poll},
+};
+use tokio::{io::AsyncWrite, net::TcpStream};
+
+/// A request on its way out.
+#[derive(Debug)]
+pub(super) struct Outbound {
+    // What is to be written, in this order; the first is the head, or what frames a chunk.
+    prefix: Vec<u8>,
+    at: usize,
+    data: Bytes,
+    suffix: &'static [u8],
+    body: Option<UploadBody>,
+    framing: RequestFraming,
+    written: u64,
+    moved: bool,
+    // The upstream takes no more; it may have answered before.
+    broken: bool,
+    waits_for: Side,
+}
+
+/// Whom it waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    /// The client, for more of the body.
+    Client,
+    /// The upstream, to take it.
+    Upstream,
+}
+
+/// Why it does not go on.
+#[derive(Debug)]
+pub(super) enum OutboundError {
+    /// The client's fault.
+    Upload(UploadFault),
+    /// The upstream took nothing of it.
+    Unsent,
+}
+
+impl Outbound {
+    /// A request of that head.
+    pub(super) fn new(head: Vec<u8>, body: Option<UploadBody>, framing: RequestFraming) -> Outbound {
+        let (data, suffix) = (Bytes::new(), &b""[..]);
+        Outbound {
+            prefix: head,
+            at: 0,
+            data,
+            suffix,
+            body,
+            framing,
+            written: 0,
+            moved: false,
+            broken: false,
+            waits_for: Side::Upstream,
+        }
+    }
+
+    /// Whom it waits for, when it does.
+    pub(super) fn waits_for(&self) -> Side {
+        self.waits_for
+    }
+
+    /// Whether it went on since this was last asked.
+    pub(super) fn take_moved(&mut self) -> bool {
+        std::mem::take(&mut self.moved)
+    }
+
+    /// The body, if it can be sent from its beginning, and the buffer of the head.
+    pub(super) fn into_parts(mut self) -> (Option<UploadBody>, Vec<u8>) {
+        if self.written == 0
+            && let Some(body) = &mut self.body
+            && body.has_begun()
+        {
+            // One piece at most was taken out, and nothing of it was written.
+            body.give_back(std::mem::take(&mut self.data));
+        }
+        (self.body.take().filter(|body| !body.has_begun()), self.prefix)
+    }
+
+    /// Writes until all of it is written; never ready once the upstream takes no more.
+    pub(super) fn poll(&mut self, stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<Result<(), OutboundError>> {
+        if self.broken {
+            return Poll::Pending;
+        }
+        loop {
+            // What there is of the body goes with the head.
+            if self.data.is_empty() && self.suffix.is_empty() && self.body.is_some() {
+                match self.fill(cx) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(fault)) => return Poll::Ready(Err(OutboundError::Upload(fault))),
+                    Poll::Pending if self.at == self.prefix.len() => {
+                        self.waits_for = Side::Client;
+                        return Poll::Pending;
+                    }
+                    Poll::Pending => {}
+                }
+            }
+            if self.at == self.prefix.len() && self.data.is_empty() && self.suffix.is_empty() {
+                if self.body.is_none() {
+                    return Poll::Ready(Ok(()));
+                }
+                continue;
+            }
+            match self.poll_write(stream, cx) {
+                Poll::Ready(Ok(n)) if n > 0 => self.advance(n),
+                Poll::Ready(Ok(_) | Err(_)) if self.written == 0 => return Poll::Ready(Err(OutboundError::Unsent)),
+                Poll::Ready(Ok(_) | Err(_)) => {
+                    (self.broken, self.waits_for) = (true, Side::Upstream);
+                    return Poll::Pending;
+                }
+                Poll::Pending => {
+                    self.waits_for = Side::Upstream;
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    // The next piece of the body, framed.
+    fn fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), UploadFault>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(Ok(())) };
+        let piece = match body.poll_data(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(piece) => piece.transpose()?,
+        };
+        self.moved = true;
+        if self.at == self.prefix.len() {
+            self.prefix.clear();
+            self.at = 0;
+        }
+        match (piece, self.framing) {
+            // A chunk without bytes would be the end.
+            (Some(data), RequestFraming::Chunked) if !data.is_empty() => {
+                // To write into memory cannot fail.
+                write!(self.prefix, "{:x}\r\n", data.len()).ok();
+                self.data = data;
+                self.suffix = b"\r\n";
+            }
+            (Some(data), RequestFraming::Chunked | RequestFraming::Length(_) | RequestFraming::None) => {
+                self.data = data
+            }
+            (None, framing) => {
+                self.body = None;
+                if framing == RequestFraming::Chunked {
+                    self.prefix.extend_from_slice(b"0\r\n\r\n");
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_write(&self, stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let prefix = &self.prefix[self.at..];
+        let stream = Pin::new(stream);
+        if self.data.is_empty() && self.suffix.is_empty() {
+            return stream.poll_write(cx, prefix);
+        }
+        stream.poll_write_vectored(cx, &[IoSlice::new(prefix), IoSlice::new(&self.data), IoSlice::new(self.suffix)])
+    }
+
+    fn advance(&mut self, mut n: usize) {
+        self.moved = true;
+        self.written += n as u64;
+        let prefix = n.min(self.prefix.len() - self.at);
+        self.at += prefix;
+        n -= prefix;
+        let data = n.min(self.data.len());
+        self.data.advance(data);
+        self.suffix = &self.suffix[n - data..];
+    }
+}
