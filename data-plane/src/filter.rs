@@ -52,11 +52,15 @@ impl Filters {
 
     /// On the way in: the first to stop, stops.
     pub(crate) fn request(&self, context: &mut Context) -> ControlFlow<Answer> {
+        #[cfg(test)]
+        tests::panic_if_asked(context, "request");
         self.0.iter().try_for_each(|filter| filter.request(context))
     }
 
     /// On the way back.
     pub(crate) fn response(&self, context: &Context, headers: &mut HeaderMap) {
+        #[cfg(test)]
+        tests::panic_if_asked(context, "response");
         for filter in self.0.iter().rev() {
             filter.response(context, headers);
         }
@@ -89,5 +93,16 @@ impl Filter {
         match self {
             Filter::ResponseHeaders(filter) => filter.response(context, headers),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Context;
+
+    /// A filter that is wrong: the only way to a panic that a test has.
+    pub(super) fn panic_if_asked(context: &Context, at: &str) {
+        let asked = context.headers.get("x-test-panic").is_some_and(|value| value == at);
+        assert!(!asked, "a panic that a test asked for");
     }
 }

@@ -23,5 +23,7 @@ pub mod settings;
 mod snapshot;
 mod status;
 mod telemetry;
+#[cfg(test)]
+mod tests;
 mod wire;
 mod worker;

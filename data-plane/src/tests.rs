@@ -1,0 +1,13 @@
+//! The life of a request, byte by byte, over real sockets.
+//!
+//! A node of the real workers runs inside the test; clients and upstreams are blocking sockets in threads, so that a test
+//! says exactly what is sent and reads exactly what comes. Nobody sleeps: whoever waits, waits for something that happens.
+
+mod bodies;
+mod draining;
+mod framing;
+mod harness;
+mod headers;
+mod records;
+mod timeouts;
+mod upstreams;
