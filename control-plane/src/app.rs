@@ -108,7 +108,7 @@ impl App {
         let _ends = stop.clone().drop_guard();
         let telemetry = Arc::new(Telemetry::new());
         // Liveness is answered, and everything else with 503, until the configuration is there.
-        let (routers, router) = watch::channel(admin::starting());
+        let (routers, router) = watch::channel(api::starting());
         let mut parts: JoinSet<anyhow::Result<()>> = JoinSet::new();
         let serving = admin::serve(self.admin, router, stop.clone());
         parts.spawn(async move {

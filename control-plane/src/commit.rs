@@ -147,7 +147,7 @@ struct Inner {
     // One commit at a time in this process; the lock on the head row orders the processes.
     turn: Mutex<()>,
     // Bounds those who wait for their turn.
-    places: Semaphore,
+    places: Arc<Semaphore>,
 }
 
 /// What a proposal comes to on a configuration.
@@ -164,32 +164,40 @@ struct Worked {
 impl Committer {
     /// One for a process.
     pub fn new(store: Store, publisher: Arc<Publisher>, telemetry: Arc<Telemetry>) -> Committer {
-        let (turn, places) = (Mutex::new(()), Semaphore::new(MAX_WAITING));
+        let (turn, places) = (Mutex::new(()), Arc::new(Semaphore::new(MAX_WAITING)));
         Committer { inner: Arc::new(Inner { store, publisher, telemetry, turn, places }) }
     }
 
     /// Carries out a proposal. Answers within 5 s when the database does not.
     pub async fn commit(&self, proposal: Proposal) -> Result<Committed, CommitError> {
-        let (inner, proposal, started) = (self.inner.clone(), Arc::new(proposal), Instant::now());
-        let _place = self.inner.places.try_acquire().map_err(|_| unavailable("too many writes wait; try again"))?;
+        let place = self.inner.places.clone().try_acquire_owned();
+        let place = place.map_err(|_| unavailable("too many writes wait; try again"))?;
+        let (inner, proposal) = (self.inner.clone(), Arc::new(proposal));
         // A task of its own: whoever asked may go away, the transaction comes to its end all the same.
         let task = tokio::spawn(async move {
-            let turn = tokio::time::timeout(TURN_LIMIT, inner.turn.lock()).await;
-            let _turn = turn.map_err(|_| unavailable("other writes take too long; try again"))?;
-            inner.carry_out(&proposal).await
+            let _place = place;
+            inner.take_turn(&proposal).await
         });
-        let result = task.await.unwrap_or_else(|error| {
+        task.await.unwrap_or_else(|error| {
             error!(%error, "a commit broke off");
             Err(unavailable("the commit broke off; see the log of the control plane"))
-        });
-        self.inner.telemetry.commit(outcome(&result), started.elapsed());
-        result
+        })
     }
 }
 
 // === impl Inner ===
 
 impl Inner {
+    async fn take_turn(&self, proposal: &Arc<Proposal>) -> Result<Committed, CommitError> {
+        let started = Instant::now();
+        let result = match tokio::time::timeout(TURN_LIMIT, self.turn.lock()).await {
+            Ok(_turn) => self.carry_out(proposal).await,
+            Err(_) => Err(unavailable("other writes take too long; try again")),
+        };
+        self.telemetry.commit(outcome(&result), started.elapsed());
+        result
+    }
+
     async fn carry_out(&self, proposal: &Arc<Proposal>) -> Result<Committed, CommitError> {
         if let Some((key, digest)) = &proposal.idempotency
             && let Some(recalled) = self.store.recall(key).await?
@@ -266,8 +274,8 @@ impl Inner {
                 identity,
                 commit_id,
                 at,
-                author: &proposal.author,
-                reason: proposal.reason.as_deref(),
+                author: storable(&proposal.author),
+                reason: proposal.reason.as_deref().map(storable),
                 resources: worked.snapshot.len() as u64,
                 confirmed_shrink,
                 changes: &worked.changes,
@@ -419,6 +427,11 @@ fn outcome(result: &Result<Committed, CommitError>) -> CommitResult {
 
 fn unavailable(detail: impl Into<String>) -> CommitError {
     CommitError::Unavailable { detail: detail.into() }
+}
+
+// No text of Postgres has a NUL.
+fn storable(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
 }
 
 // As precise as every database keeps it.

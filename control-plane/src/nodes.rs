@@ -24,9 +24,12 @@ pub const MAX_NODES: usize = 10_000;
 /// A node without a stream is forgotten after that.
 const FORGET_AFTER: Duration = Duration::from_secs(3_600);
 
+/// How often those are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
 /// Every node that was seen within the last hour.
 pub struct Nodes {
-    known: Mutex<BTreeMap<String, Node>>,
+    known: Mutex<Known>,
     // Counts reports; wakes those who wait.
     reports: watch::Sender<u64>,
     telemetry: Arc<Telemetry>,
@@ -130,6 +133,13 @@ pub(crate) struct Session {
 #[error("{MAX_NODES} nodes are connected already")]
 pub(crate) struct TooManyNodes;
 
+#[derive(Default)]
+struct Known {
+    by_id: BTreeMap<String, Node>,
+    connected: usize,
+    swept: Option<Instant>,
+}
+
 struct Node {
     status: NodeStatus,
     seen: Instant,
@@ -154,12 +164,12 @@ impl Nodes {
 
     /// Every node, by id.
     pub fn list(&self) -> Vec<NodeStatus> {
-        self.known().values().map(Node::status).collect()
+        self.known().by_id.values().map(Node::status).collect()
     }
 
     /// One node.
     pub fn get(&self, id: &str) -> Option<NodeStatus> {
-        self.known().get(id).map(Node::status)
+        self.known().by_id.get(id).map(Node::status)
     }
 
     /// Waits until as many live nodes as wanted run the configuration or a later one of its history, or the deadline.
@@ -188,16 +198,12 @@ impl Nodes {
         let now = OffsetDateTime::now_utc();
         let superseded = CancellationToken::new();
         let mut known = self.known();
-        known.retain(|_, node| node.status.connected || node.seen.elapsed() < FORGET_AFTER);
-        if known.len() >= MAX_NODES && !known.contains_key(&who.id) {
-            let oldest = known.iter().filter(|(_, node)| !node.status.connected).min_by_key(|(_, node)| node.seen);
-            let oldest = oldest.map(|(id, _)| id.clone()).ok_or(TooManyNodes)?;
-            known.remove(&oldest);
-        }
-        let before = known.remove(&who.id);
+        known.make_room(&who.id)?;
+        let before = known.by_id.remove(&who.id);
         if let Some(before) = &before {
             before.superseded.cancel();
             if before.status.connected {
+                known.connected -= 1;
                 warn!(node.id = who.id, "another stream of this node begins; two nodes with one data directory?");
             }
         }
@@ -220,8 +226,9 @@ impl Nodes {
             Some(identity) => node.runs(identity, false),
             None => node.status.running = None,
         }
-        known.insert(who.id.clone(), node);
-        self.count_connected(&known);
+        known.by_id.insert(who.id.clone(), node);
+        known.connected += 1;
+        self.telemetry.connected_nodes(known.connected);
         drop(known);
         self.wake();
         info!(node.id = who.id, "a node is connected");
@@ -230,7 +237,7 @@ impl Nodes {
 
     fn tally(&self, identity: &Identity) -> Tally {
         let mut tally = Tally::default();
-        for node in self.known().values().filter(|node| node.live()) {
+        for node in self.known().by_id.values().filter(|node| node.live()) {
             tally.live += 1;
             tally.running += usize::from(node.status.runs(identity));
             tally.refused += usize::from(node.status.refuses(identity));
@@ -238,16 +245,12 @@ impl Nodes {
         tally
     }
 
-    fn known(&self) -> MutexGuard<'_, BTreeMap<String, Node>> {
+    fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn wake(&self) {
         self.reports.send_modify(|count| *count += 1);
-    }
-
-    fn count_connected(&self, known: &BTreeMap<String, Node>) {
-        self.telemetry.connected_nodes(known.values().filter(|node| node.status.connected).count());
     }
 }
 
@@ -311,7 +314,7 @@ impl Session {
     }
 
     fn update(&self, change: impl FnOnce(&mut Node)) {
-        if let Some(node) = self.nodes.known().get_mut(&self.id).filter(|_| !self.superseded.is_cancelled()) {
+        if let Some(node) = self.nodes.known().by_id.get_mut(&self.id).filter(|_| !self.superseded.is_cancelled()) {
             node.seen = Instant::now();
             node.status.last_seen = OffsetDateTime::now_utc();
             change(node);
@@ -323,13 +326,33 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         let mut known = self.nodes.known();
-        if let Some(node) = known.get_mut(&self.id).filter(|_| !self.superseded.is_cancelled()) {
+        if let Some(node) = known.by_id.get_mut(&self.id).filter(|_| !self.superseded.is_cancelled()) {
             node.status.connected = false;
+            known.connected -= 1;
             info!(node.id = self.id, "a node's stream has ended");
         }
-        self.nodes.count_connected(&known);
+        self.nodes.telemetry.connected_nodes(known.connected);
         drop(known);
         self.nodes.wake();
+    }
+}
+
+// === impl Known ===
+
+impl Known {
+    // Who has been away for long is forgotten, looked for only now and then; and whoever was seen first of those without
+    // a stream, when there is no place left.
+    fn make_room(&mut self, id: &str) -> Result<(), TooManyNodes> {
+        if self.swept.is_none_or(|at| at.elapsed() > SWEEP_EVERY) {
+            self.swept = Some(Instant::now());
+            self.by_id.retain(|_, node| node.status.connected || node.seen.elapsed() < FORGET_AFTER);
+        }
+        if self.by_id.len() >= MAX_NODES && !self.by_id.contains_key(id) {
+            let gone = self.by_id.iter().filter(|(_, node)| !node.status.connected);
+            let oldest = gone.min_by_key(|(_, node)| node.seen).map(|(id, _)| id.clone());
+            self.by_id.remove(&oldest.ok_or(TooManyNodes)?);
+        }
+        Ok(())
     }
 }
 
@@ -358,5 +381,101 @@ impl Node {
         if self.status.refused.as_ref().is_some_and(outdated) {
             self.status.refused = None;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nodes() -> Arc<Nodes> {
+        Arc::new(Nodes::new(Arc::default()))
+    }
+
+    fn named(id: impl Into<String>) -> Introduction {
+        let (build, labels, running) = ("1".into(), BTreeMap::new(), None);
+        Introduction { id: id.into(), build, labels, peer: None, status_address: None, running }
+    }
+
+    fn revision(revision: u64) -> Identity {
+        Identity { history: [1; 16], revision, root: [0; 32] }
+    }
+
+    async fn waited(nodes: &Nodes, identity: Identity, want: Want) -> (bool, usize, usize, usize) {
+        let waited = nodes.wait(&identity, want, Instant::now()).await;
+        (waited.reached, waited.running, waited.lagging.len(), waited.live)
+    }
+
+    #[test]
+    fn a_share_of_the_nodes_is_rounded_up() {
+        for (want, live, expect) in
+            [(Want::All, 7, 7), (Want::Percent(50), 7, 4), (Want::Percent(95), 100, 95), (Want::Percent(1), 0, 0)]
+        {
+            assert_eq!(want.of(live), expect, "{want:?} of {live}");
+        }
+        assert_eq!(Want::Count(3).of(0), 3);
+    }
+
+    #[tokio::test]
+    async fn a_later_revision_of_the_same_history_counts() {
+        let nodes = nodes();
+        assert_eq!(waited(&nodes, revision(5), Want::All).await, (true, 0, 0, 0));
+        assert_eq!(waited(&nodes, revision(5), Want::Count(1)).await, (false, 0, 0, 0));
+        let (one, two) = (nodes.connect(named("one")).unwrap(), nodes.connect(named("two")).unwrap());
+        one.running(revision(6), true);
+        two.running(revision(4), true);
+        assert_eq!(waited(&nodes, revision(5), Want::All).await, (false, 1, 1, 2));
+        assert_eq!(waited(&nodes, revision(5), Want::Percent(50)).await, (true, 1, 1, 2));
+        two.running(Identity { history: [2; 16], ..revision(9) }, true);
+        assert_eq!(waited(&nodes, revision(5), Want::All).await, (false, 1, 1, 2));
+    }
+
+    #[tokio::test]
+    async fn a_wait_ends_with_the_report_it_is_for() {
+        let nodes = nodes();
+        let node = nodes.connect(named("node")).unwrap();
+        let waiting = {
+            let nodes = nodes.clone();
+            let deadline = Instant::now() + Duration::from_secs(60);
+            tokio::spawn(async move { nodes.wait(&revision(1), Want::All, deadline).await })
+        };
+        tokio::task::yield_now().await;
+        node.running(revision(1), true);
+        assert!(waiting.await.unwrap().reached);
+    }
+
+    #[tokio::test]
+    async fn a_node_that_left_in_order_is_not_live_and_one_that_was_cut_off_still_is() {
+        let nodes = nodes();
+        let (leaves, cut) = (nodes.connect(named("leaves")).unwrap(), nodes.connect(named("cut")).unwrap());
+        leaves.heartbeat(None, true);
+        assert_eq!(nodes.list().iter().filter(|node| node.live).count(), 2);
+        drop((leaves, cut));
+        let live: Vec<String> = nodes.list().into_iter().filter(|node| node.live).map(|node| node.id).collect();
+        assert_eq!(live, ["cut"]);
+    }
+
+    #[test]
+    fn a_refusal_is_forgotten_when_something_newer_runs() {
+        let nodes = nodes();
+        let node = nodes.connect(named("node")).unwrap();
+        node.running(revision(1), true);
+        node.refused(revision(2), Vec::new());
+        node.running(revision(1), true);
+        assert!(nodes.get("node").unwrap().refuses(&revision(2)));
+        node.running(revision(3), true);
+        assert!(nodes.get("node").unwrap().refused.is_none());
+    }
+
+    #[test]
+    fn the_number_of_nodes_is_bounded_and_those_without_a_stream_give_way() {
+        let nodes = nodes();
+        let mut sessions: Vec<Session> =
+            (0..MAX_NODES).map(|at| nodes.connect(named(at.to_string())).unwrap()).collect();
+        assert!(nodes.connect(named("one-more")).is_err());
+        drop(sessions.pop());
+        let kept = nodes.connect(named("one-more"));
+        assert!(kept.is_ok());
+        assert_eq!(nodes.list().len(), MAX_NODES);
     }
 }

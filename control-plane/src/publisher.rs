@@ -50,7 +50,7 @@ pub struct Publisher {
     store: Store,
     telemetry: Arc<Telemetry>,
     head: watch::Sender<Arc<Head>>,
-    // When the database last answered.
+    // When what is in memory was last known to be what stands.
     answered: Mutex<Instant>,
     minted: Mutex<Option<Instant>>,
 }
@@ -140,8 +140,8 @@ impl Publisher {
         loop {
             let known = self.head();
             let stand = self.store.stand().await?;
-            self.note_answer();
             if stand.identity == known.identity {
+                self.note_answer();
                 return Ok(());
             }
             let (ours, theirs) = (&known.identity, &stand.identity);
@@ -254,6 +254,7 @@ impl Publisher {
             same
         });
         if installed {
+            self.note_answer();
             self.telemetry.head(next.identity.revision, next.snapshot.len());
         }
         installed

@@ -13,7 +13,7 @@ mod sqlite;
 pub use self::error::StoreError;
 
 use self::{
-    error::corrupt,
+    error::{LOAD_LIMIT, corrupt},
     postgres::{Postgres, PostgresHints, PostgresWrite},
     sqlite::{Sqlite, SqliteWrite},
 };
@@ -24,6 +24,7 @@ use proto::{
 };
 use std::sync::Arc;
 use time::OffsetDateTime;
+use tokio::sync::Semaphore;
 use tracing::info;
 use uuid::Uuid;
 
@@ -33,11 +34,16 @@ const MAX_IDEMPOTENCY_KEYS: i64 = 10_000;
 /// How many revisions are pruned in one transaction.
 const PRUNE_STEP: u64 = 500;
 
+/// How many configurations of the past are put together at once.
+const MAX_REBUILDING: usize = 4;
+
 /// The database. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
     backend: Arc<Backend>,
     retention: u64,
+    // Bounds whole configurations of the past that are put together at once: each takes as much memory as the head.
+    rebuilding: Arc<Semaphore>,
 }
 
 enum Backend {
@@ -76,8 +82,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) identity: Identity,
     pub(crate) commit_id: Uuid,
     pub(crate) at: OffsetDateTime,
-    pub(crate) author: &'a str,
-    pub(crate) reason: Option<&'a str>,
+    pub(crate) author: String,
+    pub(crate) reason: Option<String>,
     pub(crate) resources: u64,
     pub(crate) confirmed_shrink: bool,
     pub(crate) changes: &'a [Change],
@@ -116,7 +122,8 @@ impl Store {
         } else {
             return Err(StoreError::Refused("a database is postgres://… or sqlite:PATH".into()));
         };
-        Ok(Store { backend: Arc::new(backend), retention: retention.max(1) })
+        let rebuilding = Arc::new(Semaphore::new(MAX_REBUILDING));
+        Ok(Store { backend: Arc::new(backend), retention: retention.max(1), rebuilding })
     }
 
     /// Revisions below a number (or from the newest on), newest first.
@@ -141,6 +148,8 @@ impl Store {
     /// The configuration at a revision, if it is still kept.
     pub async fn snapshot_at(&self, revision: u64) -> Result<Option<Snapshot>, StoreError> {
         let Some(expected) = self.revision(revision).await? else { return Ok(None) };
+        let place = tokio::time::timeout(LOAD_LIMIT, self.rebuilding.acquire()).await;
+        let _place = place.map_err(|_| StoreError::Unavailable("too many read the history; try again".into()))?;
         let resources = match self.backend.as_ref() {
             Backend::Postgres(postgres) => postgres.resources_at(signed(revision)).await?,
             Backend::Sqlite(sqlite) => sqlite.resources_at(signed(revision)).await?,

@@ -1,7 +1,6 @@
 //! The accept loop of the admin port: a bounded number of connections, none that dawdles, and an end in order.
 
-use axum::{Json, Router, routing::get};
-use http::{StatusCode, header};
+use axum::Router;
 use hyper::{
     server::conn::http1,
     service::{Service, service_fn},
@@ -10,7 +9,6 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use serde_json::json;
 use std::{sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -62,21 +60,6 @@ pub(super) async fn serve(listener: TcpListener, routers: watch::Receiver<Router
     }
     connections.close();
     connections.wait().await;
-}
-
-/// What is served until the configuration is there.
-pub(super) fn starting() -> Router {
-    let unavailable = async || {
-        let problem = json!({
-            "type": "about:blank",
-            "title": "the control plane is starting",
-            "status": 503,
-            "detail": "the database has not answered yet",
-        });
-        let headers = [(header::CONTENT_TYPE, "application/problem+json"), (header::RETRY_AFTER, "1")];
-        (StatusCode::SERVICE_UNAVAILABLE, headers, Json(problem))
-    };
-    Router::new().route("/livez", get(async || Json(json!({"live": true})))).fallback(unavailable)
 }
 
 async fn serve_connection(stream: TcpStream, routers: watch::Receiver<Router>, stop: CancellationToken) {

@@ -1,5 +1,6 @@
 //! Why the database did not do what was asked, and the time limit that each step has.
 
+use sqlx::migrate::{MigrateError, Migrator};
 use std::time::Duration;
 
 /// The longest wait for a connection.
@@ -50,13 +51,19 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-impl From<sqlx::migrate::MigrateError> for StoreError {
-    fn from(error: sqlx::migrate::MigrateError) -> StoreError {
+impl From<MigrateError> for StoreError {
+    fn from(error: MigrateError) -> StoreError {
         match error {
-            sqlx::migrate::MigrateError::Execute(error) => error.into(),
+            MigrateError::Execute(error) => error.into(),
             error => StoreError::Refused(format!("its tables are not those of this version: {error}")),
         }
     }
+}
+
+/// Migrations only expand what the version before uses, so that one goes on, and may be started again, beside a newer.
+pub(super) fn tolerant(mut migrations: Migrator) -> Migrator {
+    migrations.set_ignore_missing(true);
+    migrations
 }
 
 pub(super) fn corrupt(detail: impl Into<String>) -> StoreError {

@@ -5,7 +5,7 @@
 
 use super::{
     Draft, MAX_IDEMPOTENCY_KEYS, Recalled, Revision, Stand, StoreError,
-    error::{ACQUIRE_LIMIT, LOAD_LIMIT, MIGRATE_LIMIT, STEP_LIMIT, within},
+    error::{ACQUIRE_LIMIT, LOAD_LIMIT, MIGRATE_LIMIT, STEP_LIMIT, tolerant, within},
     guard::Guard,
     rows::{ChangeColumns, ChangeRow, KeyRow, ResourceRow, RevisionRow, StandRow, read},
 };
@@ -16,15 +16,12 @@ use proto::{
 };
 use sqlx::{
     PgPool,
-    migrate::Migrator,
     postgres::{PgConnectOptions, PgConnection, PgListener, PgPoolOptions},
 };
 use std::{str::FromStr, time::Duration};
 use time::OffsetDateTime;
 use tracing::debug;
 use uuid::Uuid;
-
-static MIGRATOR: Migrator = sqlx::migrate!("../migrations/postgres");
 
 /// The channel of the notifications; their payload is the revision.
 const CHANNEL: &str = "portico_revision";
@@ -317,7 +314,7 @@ impl PostgresHints {
 async fn migrate(options: &PgConnectOptions) -> Result<(), StoreError> {
     let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE_LIMIT);
     let pool = pool.connect_lazy_with(options.clone());
-    within(MIGRATE_LIMIT, MIGRATOR.run(&pool)).await?;
+    within(MIGRATE_LIMIT, tolerant(sqlx::migrate!("../migrations/postgres")).run(&pool)).await?;
     within(STEP_LIMIT, found(&pool)).await?;
     pool.close().await;
     Ok(())
@@ -388,8 +385,8 @@ async fn write_revision(connection: &mut PgConnection, draft: &Draft<'_>) -> Res
     .bind(super::signed(draft.identity.revision))
     .bind(&draft.commit_id.as_bytes()[..])
     .bind(draft.at)
-    .bind(draft.author)
-    .bind(draft.reason)
+    .bind(&draft.author)
+    .bind(&draft.reason)
     .bind(&draft.identity.root[..])
     .bind(super::signed(draft.resources))
     .bind(draft.confirmed_shrink)

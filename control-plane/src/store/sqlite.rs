@@ -5,7 +5,7 @@
 
 use super::{
     Draft, MAX_IDEMPOTENCY_KEYS, Recalled, Revision, Stand, StoreError,
-    error::{ACQUIRE_LIMIT, LOAD_LIMIT, MIGRATE_LIMIT, STEP_LIMIT, within},
+    error::{ACQUIRE_LIMIT, LOAD_LIMIT, MIGRATE_LIMIT, STEP_LIMIT, tolerant, within},
     guard::Guard,
     rows::{ChangeColumns, ChangeRow, KeyRow, ResourceRow, RevisionRow, StandRow, read},
 };
@@ -16,14 +16,11 @@ use proto::{
 };
 use sqlx::{
     SqlitePool,
-    migrate::Migrator,
     sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use std::time::Duration;
 use time::OffsetDateTime;
 use uuid::Uuid;
-
-static MIGRATOR: Migrator = sqlx::migrate!("../migrations/sqlite");
 
 const STAND: &str =
     "select head.history, head.revision, head.root, revisions.at from head join revisions using (revision)";
@@ -50,7 +47,7 @@ impl Sqlite {
             .busy_timeout(Duration::from_millis(1_500));
         let pool = |connections| SqlitePoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_LIMIT);
         let writing = pool(1).connect_with(options.clone()).await?;
-        within(MIGRATE_LIMIT, MIGRATOR.run(&writing)).await?;
+        within(MIGRATE_LIMIT, tolerant(sqlx::migrate!("../migrations/sqlite")).run(&writing)).await?;
         found(&writing).await?;
         // Not `read_only`: in WAL a reader has to write to the shared memory beside the file.
         Ok(Sqlite { writing, reading: pool(4).connect_lazy_with(options.pragma("query_only", "on")) })
@@ -319,8 +316,8 @@ async fn write_revision(connection: &mut SqliteConnection, draft: &Draft<'_>) ->
     .bind(super::signed(draft.identity.revision))
     .bind(&draft.commit_id.as_bytes()[..])
     .bind(draft.at)
-    .bind(draft.author)
-    .bind(draft.reason)
+    .bind(&draft.author)
+    .bind(&draft.reason)
     .bind(&draft.identity.root[..])
     .bind(super::signed(draft.resources))
     .bind(draft.confirmed_shrink)

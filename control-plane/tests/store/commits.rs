@@ -205,7 +205,12 @@ async fn a_large_configuration_shrinks_only_when_that_is_meant(database: Databas
 async fn a_text_that_json_in_the_database_cannot_hold_is_kept(database: Database) {
     let instance = database.instance().await;
     let odd = route("odd", "nul \0, backslash \\u0000, and \u{10ffff}");
-    instance.put([odd.clone()]).await.unwrap();
+    let change = odd.clone();
+    let why = Proposal {
+        reason: Some("nul \0".into()),
+        ..proposal(Box::new(move |_| Ok(vec![Change::Put(change.clone())])))
+    };
+    instance.committer.commit(why).await.unwrap();
     let again = database.instance().await;
     assert_eq!(again.publisher.head().snapshot.get(&key("odd")).unwrap().resource, odd);
 }

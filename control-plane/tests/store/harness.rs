@@ -18,10 +18,16 @@ use std::{
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
-use tokio::task::JoinHandle;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    task::JoinHandle,
+};
 
 /// How long anything may take before a case fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A server has so many connections, and each control plane takes a few.
+static PLACES: Semaphore = Semaphore::const_new(6);
 
 /// A database of its own.
 pub(crate) struct Database {
@@ -31,7 +37,7 @@ pub(crate) struct Database {
 
 pub(crate) enum DatabaseKind {
     Sqlite(#[expect(dead_code, reason = "its drop removes the file")] TempDir),
-    Postgres { server: String, name: String },
+    Postgres { server: String, name: String, _place: SemaphorePermit<'static> },
 }
 
 /// A connection beside those of the control plane, for what goes wrong with a database.
@@ -91,13 +97,14 @@ impl Database {
             eprintln!("left out: PORTICO_TEST_POSTGRES names no server");
             return None;
         };
+        let place = PLACES.acquire().await.unwrap();
         let name = format!("portico_{}", uuid::Uuid::new_v4().simple());
         let mut connection = PgConnection::connect(&server).await.expect("PORTICO_TEST_POSTGRES has to answer");
         connection.execute(AssertSqlSafe(format!("create database {name}"))).await.unwrap();
         let (base, parameters) = server.split_once('?').unwrap_or((&server, ""));
         let (base, _) = base.rsplit_once('/').unwrap();
         let url = format!("{base}/{name}?{parameters}");
-        Some(Database { url, kind: DatabaseKind::Postgres { server, name } })
+        Some(Database { url, kind: DatabaseKind::Postgres { server, name, _place: place } })
     }
 
     pub(crate) fn is_postgres(&self) -> bool {
@@ -136,7 +143,7 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        let DatabaseKind::Postgres { server, name } = &self.kind else { return };
+        let DatabaseKind::Postgres { server, name, .. } = &self.kind else { return };
         let (server, name) = (server.clone(), name.clone());
         let dropping = async move {
             let mut connection = PgConnection::connect(&server).await?;

@@ -202,7 +202,7 @@ async fn a_database_that_comes_late_is_waited_for() {
     assert_eq!(client.get("/livez").await.status, StatusCode::OK);
     let answer = client.get("/v1/routes").await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(answer.headers["retry-after"], "1");
+    assert!(answer.headers.contains_key("retry-after"));
     hand.run(format!("alter database {name} with allow_connections true")).await;
     tokio::time::timeout(PATIENCE, running.until_ready()).await.unwrap();
     running.stop().await;
