@@ -50,7 +50,7 @@ fn instructions(routes: usize, requests: u64, upstream: SocketAddr) -> u64 {
     let configuration = json!({
         "upstreams": [{"name": "all", "endpoints": [{"address": upstream.to_string()}]}],
         "routes": (0..routes).map(|number| json!({"name": format!("route-{number}"),
-            "match": {"path": {"prefix": format!("/svc{number}/api")}}, "forward": {"upstream": "all"}}))
+            "match": {"path": {"prefix": path(number)}}, "forward": {"upstream": "all"}}))
             .collect::<Vec<_>>(),
     });
     let file = folder.path().join("portico.json");
@@ -71,7 +71,7 @@ fn instructions(routes: usize, requests: u64, upstream: SocketAddr) -> u64 {
         let ready = crate::harness::http::send(status, &Request::get("/readyz")).ok()?;
         (ready.status == 200).then_some(())
     });
-    let target = format!("/svc{}/api/x", routes - 1);
+    let target = format!("{}/x", path(routes - 1));
     let mut connections: Vec<_> = (0..CONNECTIONS).map(|_| Connection::open(traffic).unwrap()).collect();
     for number in 0..requests as usize {
         let response = connections[number % CONNECTIONS].send(&Request::get(&target)).unwrap();
@@ -85,4 +85,9 @@ fn instructions(routes: usize, requests: u64, upstream: SocketAddr) -> u64 {
         log.lines().find(|line| line.contains("I refs:") || line.contains("I   refs:")).expect("valgrind counts");
     let digits: String = line.split(':').next_back().unwrap_or_default().chars().filter(char::is_ascii_digit).collect();
     digits.parse().unwrap()
+}
+
+/// A route's path: as long as any other's, so that only their number counts.
+fn path(number: usize) -> String {
+    format!("/svc{number:06}/api")
 }
