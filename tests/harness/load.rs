@@ -205,3 +205,35 @@ impl Shared {
         Ok((connection, node))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::harness::upstream::{Seen, Upstream};
+    use std::io::{BufReader, Write};
+
+    /// The failures of a load on a server that answers one request so and closes.
+    fn failed(answer: &'static str) -> u64 {
+        let server = Upstream::scripted(|stream| {
+            let mut stream = BufReader::new(stream);
+            Seen::read(&mut stream)?;
+            stream.get_mut().write_all(answer.as_bytes())
+        });
+        let target = Target { traffic: server.address, status: server.address };
+        let plan = Plan { targets: vec![target], paths: vec!["/".into()], connections: 2, pause: Duration::ZERO };
+        let load = Load::start(plan);
+        let shared = load.shared.clone();
+        super::super::wait::eventually("there is a failure", || {
+            (shared.failed.load(Ordering::Acquire) > 0).then_some(())
+        });
+        load.stop().failed
+    }
+
+    #[test]
+    fn no_failure_goes_unnoticed() {
+        let others = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nothers";
+        for answer in [others, "HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n", "HTTP/1.1 200 OK\r\n", ""] {
+            assert!(failed(answer) > 0, "{answer:?}");
+        }
+    }
+}
