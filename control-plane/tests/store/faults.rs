@@ -2,11 +2,10 @@
 
 use crate::{
     commits::{assert_history_adds_up, retrying},
-    harness::{Database, Hand, PATIENCE, key, on_both, proposal, route, until},
+    harness::{Database, Hand, key, on_both, proposal, route, until},
 };
 use control_plane::commit::CommitError;
 use proto::resource::Change;
-use sqlx::Connection;
 use std::{
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -157,75 +156,6 @@ async fn tables_that_contradict_their_root_are_not_taken_over(database: Database
     let opened = control_plane::publisher::Publisher::open(error, telemetry).await;
     assert!(opened.is_err_and(|error| error.to_string().contains("root hash")));
     assert_eq!(instance.publisher.head().identity, head.identity);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_commit_tells_its_revision_to_who_listens() {
-    let Some(database) = Database::postgres().await else { return };
-    let instance = database.instance().await;
-    let mut listener = sqlx::postgres::PgListener::connect(&database.url).await.unwrap();
-    listener.listen("portico_revision").await.unwrap();
-    instance.put([route("a", "1")]).await.unwrap();
-    let told = tokio::time::timeout(PATIENCE, listener.recv()).await.unwrap().unwrap();
-    assert_eq!(told.payload(), "1");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_that_the_server_ends_cost_no_acknowledged_write() {
-    let Some(database) = Database::postgres().await else { return };
-    let instance = Arc::new(database.instance().await);
-    let acknowledged = Arc::new(Mutex::new(Vec::new()));
-    let mut writers = tokio::task::JoinSet::new();
-    for writer in 0..8 {
-        let (instance, acknowledged) = (instance.clone(), acknowledged.clone());
-        writers.spawn(async move {
-            for step in 0.. {
-                let name = format!("r-{writer}-{step}");
-                if instance.put([route(&name, "1")]).await.is_ok() {
-                    acknowledged.lock().unwrap().push(name);
-                }
-            }
-        });
-    }
-    let mut hand = database.hand().await;
-    for round in 1..=15 {
-        until("some commits", || acknowledged.lock().unwrap().len() >= round * 5).await;
-        hand.run(
-            "select pg_terminate_backend(pid) from pg_stat_activity
-             where datname = current_database() and pid <> pg_backend_pid()",
-        )
-        .await;
-    }
-    writers.shutdown().await;
-    let last = retrying(&instance, || proposal(Box::new(|_| Ok(vec![Change::Put(route("last", "1"))])))).await;
-    for name in acknowledged.lock().unwrap().iter() {
-        assert!(last.snapshot.get(&key(name)).is_some(), "{name} was acknowledged");
-    }
-    assert_history_adds_up(&database, &instance, last.identity.revision).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_instance_cut_off_from_the_server_is_stale_and_refuses_writes_in_time() {
-    let Some(database) = Database::postgres().await else { return };
-    let instance = Arc::new(database.instance().await);
-    let committed = instance.put([route("a", "1")]).await.unwrap();
-    let admin = std::env::var("PORTICO_TEST_POSTGRES").unwrap();
-    let mut hand = Hand::Postgres(sqlx::PgConnection::connect(&admin).await.unwrap());
-    let name = database.name();
-    let cut = format!(
-        "alter database {name} with allow_connections false;
-         select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'"
-    );
-    hand.run(cut).await;
-    let started = Instant::now();
-    let error = instance.put([route("a", "2")]).await.unwrap_err();
-    assert!(matches!(error, CommitError::Unavailable { .. }), "{error}");
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
-    until("stale", || instance.publisher.stale()).await;
-    assert_eq!(instance.publisher.head().identity, committed.identity, "reads go on from memory");
-    hand.run(format!("alter database {name} with allow_connections true")).await;
-    until("fresh again", || !instance.publisher.stale()).await;
-    assert!(instance.put([route("a", "2")]).await.unwrap().changed);
 }
 
 /// Makes the tables those of an earlier revision, as a restored backup would.

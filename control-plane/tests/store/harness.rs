@@ -131,13 +131,12 @@ impl Database {
     }
 
     pub(crate) async fn instance_keeping(&self, retention: u64) -> Instance {
-        let store = Store::open(&self.url, retention).await.unwrap();
-        let telemetry = Arc::new(Telemetry::new());
-        let publisher = Arc::new(Publisher::open(store.clone(), telemetry.clone()).await.unwrap());
-        let committer = Committer::new(store.clone(), publisher.clone(), telemetry);
-        let learner = publisher.clone();
-        let learning = tokio::spawn(async move { learner.run().await });
-        Instance { store, publisher, committer, learning }
+        open(&self.url, retention).await
+    }
+
+    /// One that reaches the database by another way.
+    pub(crate) async fn instance_at(&self, url: &str) -> Instance {
+        open(url, 10_000).await
     }
 }
 
@@ -212,6 +211,16 @@ impl Drop for Instance {
     fn drop(&mut self) {
         self.learning.abort();
     }
+}
+
+async fn open(url: &str, retention: u64) -> Instance {
+    let store = Store::open(url, retention).await.unwrap();
+    let telemetry = Arc::new(Telemetry::new());
+    let publisher = Arc::new(Publisher::open(store.clone(), telemetry.clone()).await.unwrap());
+    let committer = Committer::new(store.clone(), publisher.clone(), telemetry);
+    let learner = publisher.clone();
+    let learning = tokio::spawn(async move { learner.run().await });
+    Instance { store, publisher, committer, learning }
 }
 
 /// Waits until a condition holds.

@@ -11,4 +11,6 @@ mod figures;
 mod front;
 mod harness;
 mod history;
+mod meddler;
+mod outages;
 mod streams;
