@@ -312,8 +312,8 @@ impl Inner {
         match finding.await {
             Ok(Some(_)) => Ok(()),
             Ok(None) => Err(unavailable(format!("{error}; the change was not made, try again"))),
-            Err(_) => Err(unavailable(format!(
-                "{error}; whether the change was made is not known, look at the revisions before you try again"
+            Err(again) => Err(unavailable(format!(
+                "{error}, and again: {again}; whether the change was made is not known, look at the revisions before you try again"
             ))),
         }
     }

@@ -1,7 +1,8 @@
 -- The configuration and its history.
 
 -- The head: one row. Whoever writes locks it first, so its lock is the order of all commits and its revision their
--- counter.
+-- counter. All that is needed of the head is in this row: a join would be evaluated again after a wait for the lock, and
+-- the rows of other tables that the other writer made are not seen then.
 create table head (
     single boolean not null default true,
     -- Changes when this database turns out to be older than what was handed out: restored, or replaced.
@@ -9,6 +10,8 @@ create table head (
     revision bigint not null,
     -- The root of the hash tree over `resources`.
     root bytea not null,
+    -- When the revision was made.
+    at timestamptz not null,
     constraint head_pk primary key (single),
     constraint head_is_single check (single),
     constraint head_history_has_16_bytes check (octet_length(history) = 16),

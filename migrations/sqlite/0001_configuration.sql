@@ -6,6 +6,7 @@ create table head (
     history blob not null,
     revision integer not null,
     root blob not null,
+    at text not null,
     constraint head_pk primary key (single),
     constraint head_is_single check (single = 1),
     constraint head_history_has_16_bytes check (length(history) = 16),

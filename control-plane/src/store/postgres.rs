@@ -29,8 +29,7 @@ const CHANNEL: &str = "portico_revision";
 /// Between tries to listen.
 const RELISTEN_PAUSE: Duration = Duration::from_secs(1);
 
-const STAND: &str =
-    "select head.history, head.revision, head.root, revisions.at from head join revisions using (revision)";
+const STAND: &str = "select history, revision, root, at from head";
 
 pub(super) struct Postgres {
     // For commits and the poll, which nothing else may starve.
@@ -182,12 +181,9 @@ impl Postgres {
         let locking = async {
             let connection = guard.connection();
             sqlx::raw_sql("begin").execute(&mut *connection).await?;
-            sqlx::query_as::<_, StandRow>(
-                "select head.history, head.revision, head.root, revisions.at
-                 from head join revisions using (revision) for update of head",
-            )
-            .fetch_one(connection)
-            .await
+            sqlx::query_as::<_, StandRow>("select history, revision, root, at from head for update")
+                .fetch_one(connection)
+                .await
         };
         let row = within(STEP_LIMIT, locking).await?;
         Ok(PostgresWrite { stand: row.try_into()?, guard })
@@ -325,10 +321,11 @@ async fn found(pool: &PgPool) -> Result<(), sqlx::Error> {
     let root = Snapshot::empty().root();
     sqlx::query(
         "with founded as (
-             insert into head (history, revision, root) values ($1, 0, $2) on conflict do nothing returning root
+             insert into head (history, revision, root, at) values ($1, 0, $2, now())
+             on conflict do nothing returning root, at
          )
          insert into revisions (revision, commit_id, at, author, root, resources, confirmed_shrink)
-         select 0, $1, now(), 'portico', root, 0, false from founded",
+         select 0, $1, at, 'portico', root, 0, false from founded",
     )
     .bind(&Uuid::new_v4().as_bytes()[..])
     .bind(&root[..])
@@ -378,7 +375,7 @@ async fn write_revision(connection: &mut PgConnection, draft: &Draft<'_>) -> Res
              insert into revisions (revision, commit_id, at, author, reason, root, resources, confirmed_shrink)
              values ($1, $2, $3, $4, $5, $6, $7, $8)
          ), moved as (
-             update head set revision = $1, root = $6
+             update head set revision = $1, root = $6, at = $3
          )
          select pg_notify($9, $1::text)",
     )

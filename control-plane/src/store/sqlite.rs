@@ -22,8 +22,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-const STAND: &str =
-    "select head.history, head.revision, head.root, revisions.at from head join revisions using (revision)";
+const STAND: &str = "select history, revision, root, at from head";
 
 pub(super) struct Sqlite {
     writing: SqlitePool,
@@ -245,20 +244,20 @@ impl SqliteWrite {
 // Revision 0, empty, is a configuration.
 async fn found(pool: &SqlitePool) -> Result<(), StoreError> {
     let root = Snapshot::empty().root();
-    let id = Uuid::new_v4();
+    let (id, at) = (Uuid::new_v4(), OffsetDateTime::now_utc());
     let founding = async {
         let mut transaction = pool.begin_with("begin immediate").await?;
         let query = sqlx::query(
-            "insert into head (single, history, revision, root) values (1, $1, 0, $2) on conflict do nothing",
+            "insert into head (single, history, revision, root, at) values (1, $1, 0, $2, $3) on conflict do nothing",
         );
-        let query = query.bind(&id.as_bytes()[..]).bind(&root[..]);
+        let query = query.bind(&id.as_bytes()[..]).bind(&root[..]).bind(at);
         if query.execute(&mut *transaction).await?.rows_affected() == 1 {
             sqlx::query(
                 "insert into revisions (revision, commit_id, at, author, root, resources, confirmed_shrink)
                  values (0, $1, $2, 'portico', $3, 0, 0)",
             )
             .bind(&id.as_bytes()[..])
-            .bind(OffsetDateTime::now_utc())
+            .bind(at)
             .bind(&root[..])
             .execute(&mut *transaction)
             .await?;
@@ -323,9 +322,10 @@ async fn write_revision(connection: &mut SqliteConnection, draft: &Draft<'_>) ->
     .bind(draft.confirmed_shrink)
     .execute(&mut *connection)
     .await?;
-    sqlx::query("update head set revision = $1, root = $2")
+    sqlx::query("update head set revision = $1, root = $2, at = $3")
         .bind(super::signed(draft.identity.revision))
         .bind(&draft.identity.root[..])
+        .bind(draft.at)
         .execute(connection)
         .await?;
     Ok(())

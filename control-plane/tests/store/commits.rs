@@ -244,7 +244,8 @@ pub(crate) async fn retrying(instance: &Instance, propose: impl Fn() -> Proposal
     for _ in 0..20 {
         match instance.committer.commit(propose()).await {
             Ok(committed) => return committed,
-            Err(CommitError::Unavailable { .. }) => {}
+            // Only for what passes by itself.
+            Err(CommitError::Unavailable { detail }) => assert!(!detail.contains("cannot be"), "{detail}"),
             Err(error) => panic!("{error}"),
         }
     }

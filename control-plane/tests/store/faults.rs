@@ -165,7 +165,9 @@ async fn restore(database: &Database, revision: u64) {
         "begin;
          delete from changes where revision > {revision};
          delete from revisions where revision > {revision};
-         update head set revision = {revision}, root = (select root from revisions where revision = {revision});
+         update head set revision = {revision},
+             root = (select root from revisions where revision = {revision}),
+             at = (select at from revisions where revision = {revision});
          delete from resources;
          insert into resources (kind, name, payload, requires, spec, revision)
              select kind, name, payload, requires, '{{}}', revision from changes

@@ -66,11 +66,8 @@ async fn an_instance_cut_off_from_the_server_is_stale_and_refuses_writes_in_time
     let admin = std::env::var("PORTICO_TEST_POSTGRES").unwrap();
     let mut hand = Hand::Postgres(sqlx::PgConnection::connect(&admin).await.unwrap());
     let name = database.name();
-    let cut = format!(
-        "alter database {name} with allow_connections false;
-         select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'"
-    );
-    hand.run(cut).await;
+    hand.run(format!("alter database {name} with allow_connections false")).await;
+    hand.run(format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'")).await;
     let started = Instant::now();
     let error = instance.put([route("a", "2")]).await.unwrap_err();
     assert!(matches!(error, CommitError::Unavailable { .. }), "{error}");
