@@ -11,6 +11,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// How much memory for heads a connection keeps.
+const KEPT_HEAD: usize = 2048;
+
 /// A client's connection.
 #[derive(Debug)]
 pub(crate) struct Wire {
@@ -133,7 +136,10 @@ impl Wire {
         self.phase.set(Phase::Idle);
         self.since.set(now);
         self.step.set(None);
-        self.head.borrow_mut().clear();
+        let mut head = self.head.borrow_mut();
+        head.clear();
+        // One large head is no reason to keep its memory.
+        head.shrink_to(KEPT_HEAD);
     }
 
     /// How many fields of that name the head has as the client wrote it, whatever the parser made of them; `None` when

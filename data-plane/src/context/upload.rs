@@ -56,11 +56,7 @@ impl Upload {
 
 impl UploadBody {
     /// The body, if there is one; an error when it says itself that it is too large.
-    pub(crate) fn new(
-        incoming: Incoming,
-        limit: BodyLimit,
-        upload: &Rc<Upload>,
-    ) -> Result<Option<UploadBody>, UploadFault> {
+    pub(crate) fn new(incoming: Incoming, limit: BodyLimit) -> Result<Option<UploadBody>, UploadFault> {
         if incoming.is_end_stream() {
             return Ok(None);
         }
@@ -71,7 +67,12 @@ impl UploadBody {
         if incoming.size_hint().lower() > left {
             return Err(UploadFault::TooLarge);
         }
-        Ok(Some(UploadBody { incoming, left, back: None, begun: false, upload: upload.clone() }))
+        Ok(Some(UploadBody { incoming, left, back: None, begun: false, upload: Rc::default() }))
+    }
+
+    /// What becomes of it.
+    pub(crate) fn upload(&self) -> Rc<Upload> {
+        self.upload.clone()
     }
 
     /// Its length, if the client said so.

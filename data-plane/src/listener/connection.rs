@@ -7,6 +7,7 @@ use super::socket::ClientSocket;
 use crate::{
     context::{Door, Peer},
     drain::{Drain, Place},
+    error::Fault,
     proxy::{self, AnswerBody, Local},
     settings::Settings,
     telemetry::{Telemetry, counters::count},
@@ -176,9 +177,11 @@ async fn serve(clients: Rc<Clients>, stream: TcpStream, peer: Rc<Peer>) {
             if clients.drain.is_cut() {
                 return Poll::Ready(End::Done);
             }
-            // What the connection ended with is in the records of its requests, or of no interest to anybody.
-            if Pin::new(&mut connection).poll(cx).is_ready() {
-                return Poll::Ready(End::Done);
+            match Pin::new(&mut connection).poll(cx) {
+                Poll::Pending => {}
+                Poll::Ready(Err(error)) if error.is_parse() => return Poll::Ready(End::Malformed),
+                // What else it ended with is in the records of its requests, or of no interest to anybody.
+                Poll::Ready(Ok(()) | Err(_)) => return Poll::Ready(End::Done),
             }
             match driver.poll(timer.as_mut(), cx) {
                 Poll::Pending => return Poll::Pending,
@@ -191,12 +194,19 @@ async fn serve(clients: Rc<Clients>, stream: TcpStream, peer: Rc<Peer>) {
     });
     match end.await {
         End::Done => {}
-        End::Timeout => connection.into_parts().io.into_inner().last_word(TIMEOUT),
+        // hyper has answered already.
+        End::Malformed => clients.local.counters.fail(None, "malformed", Fault::Client),
+        End::Timeout => {
+            clients.local.counters.fail(None, "head_timeout", Fault::Client);
+            connection.into_parts().io.into_inner().last_word(TIMEOUT);
+        }
     }
 }
 
 enum End {
     Done,
+    // What came is not HTTP.
+    Malformed,
     // A head did not come in time.
     Timeout,
 }

@@ -30,25 +30,10 @@ struct Known {
 impl Resolver {
     /// All addresses of the host; when it cannot be resolved, those that it had.
     pub(crate) async fn resolve(&self, host: &str) -> io::Result<Rc<[IpAddr]>> {
-        let known = self.known(host);
-        // Whoever comes while a look-up is under way waits for that.
-        let mut known = known.lock().await;
-        if known.looked_up.is_some_and(|at| at.elapsed() < FRESH) && !known.addresses.is_empty() {
-            return Ok(known.addresses.clone());
-        }
-        match tokio::net::lookup_host((host, 0)).await {
-            Ok(found) => {
-                let addresses: Rc<[IpAddr]> = found.map(|address: SocketAddr| address.ip()).collect();
-                if addresses.is_empty() {
-                    return Err(io::Error::other("the name has no addresses"));
-                }
-                known.addresses = addresses;
-            }
-            Err(error) if known.addresses.is_empty() => return Err(error),
-            Err(error) => tracing::warn!(host, %error, "failed to resolve an endpoint; its former addresses are used"),
-        }
-        known.looked_up = Some(Instant::now());
-        Ok(known.addresses.clone())
+        let (known, host) = (self.known(host), Rc::<str>::from(host));
+        // Whoever waits may give up before a slow resolver answers; the answer is then there for the next.
+        let looking = tokio::task::spawn_local(async move { known.lock().await.refreshed(&host).await });
+        looking.await.map_err(io::Error::other)?
     }
 
     fn known(&self, host: &str) -> Rc<Mutex<Known>> {
@@ -65,11 +50,33 @@ impl Resolver {
     }
 }
 
+impl Known {
+    // Whoever comes while a look-up is under way waits for that, and finds them fresh.
+    async fn refreshed(&mut self, host: &str) -> io::Result<Rc<[IpAddr]>> {
+        if self.looked_up.is_some_and(|at| at.elapsed() < FRESH) && !self.addresses.is_empty() {
+            return Ok(self.addresses.clone());
+        }
+        match tokio::net::lookup_host((host, 0)).await {
+            Ok(found) => {
+                let addresses: Rc<[IpAddr]> = found.map(|address: SocketAddr| address.ip()).collect();
+                if addresses.is_empty() {
+                    return Err(io::Error::other("the name has no addresses"));
+                }
+                self.addresses = addresses;
+            }
+            Err(error) if self.addresses.is_empty() => return Err(error),
+            Err(error) => tracing::warn!(host, %error, "failed to resolve an endpoint; its former addresses are used"),
+        }
+        self.looked_up = Some(Instant::now());
+        Ok(self.addresses.clone())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[tokio::test]
+    #[tokio::test(flavor = "local")]
     async fn a_name_is_looked_up_once_and_its_addresses_outlive_a_failure() {
         let resolver = Resolver::default();
         let addresses = resolver.resolve("localhost").await.unwrap();

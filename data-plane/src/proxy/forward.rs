@@ -29,7 +29,8 @@ pub(super) async fn forward(
     }
     let settings = &record.local.settings;
     let limit = route.entry.request_body.unwrap_or(settings.max_request_body);
-    let body = UploadBody::new(body, limit, &record.upload).map_err(Error::Upload)?;
+    let body = UploadBody::new(body, limit).map_err(Error::Upload)?;
+    record.upload = body.as_ref().map(UploadBody::upload);
     let target = match &forward.rewrite {
         Some(change) => Some(rewrite(change, &route.values(&record.context, captures))?),
         None => None,

@@ -32,7 +32,8 @@ pub(crate) struct Record {
     /// The version and, if it is not only a path, the whole target: what admission judges.
     pub(super) version: Version,
     pub(super) uri: http::Uri,
-    pub(super) upload: Rc<Upload>,
+    /// Only of a request with a body that was sent on.
+    pub(super) upload: Option<Rc<Upload>>,
     pub(super) attempts: Attempts,
     /// Bytes of the answer's body.
     pub(super) sent: u64,
@@ -63,7 +64,7 @@ impl Record {
             context,
             version: parts.version,
             uri: parts.uri,
-            upload: Rc::default(),
+            upload: None,
             attempts: Attempts::default(),
             sent: 0,
             route: None,
@@ -190,7 +191,7 @@ impl Record {
             upstream: upstream.map(|upstream| upstream.as_str()),
             endpoint: self.attempts.endpoint.as_ref().map(|endpoint| endpoint.as_str()),
             duration,
-            received: self.upload.bytes(),
+            received: self.upload.as_ref().map_or(0, |upload| upload.bytes()),
             sent: self.sent,
             retries: self.attempts.retries,
             reason: self.failure.map(|(reason, _)| reason),
