@@ -35,6 +35,8 @@ pub(crate) enum UploadFault {
 #[derive(Debug)]
 pub(crate) struct UploadBody {
     incoming: Incoming,
+    // As the client said it: what is left says nothing once something was taken out.
+    length: Option<u64>,
     // How many bytes may still come.
     left: u64,
     // Given back: it was taken out and could not be sent.
@@ -67,7 +69,8 @@ impl UploadBody {
         if incoming.size_hint().lower() > left {
             return Err(UploadFault::TooLarge);
         }
-        Ok(Some(UploadBody { incoming, left, back: None, begun: false, upload: Rc::default() }))
+        let length = incoming.size_hint().exact();
+        Ok(Some(UploadBody { incoming, length, left, back: None, begun: false, upload: Rc::default() }))
     }
 
     /// What becomes of it.
@@ -77,7 +80,7 @@ impl UploadBody {
 
     /// Its length, if the client said so.
     pub(crate) fn len(&self) -> Option<u64> {
-        self.incoming.size_hint().exact()
+        self.length
     }
 
     /// Whether anything was taken out of it for good, so that it cannot be sent from its beginning.
@@ -111,5 +114,53 @@ impl UploadBody {
             self.begun = true;
             return Poll::Ready(Some(Ok(data)));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::{Request, Response};
+    use http_body_util::Empty;
+    use hyper::{server::conn::http1, service::service_fn};
+    use hyper_util::rt::TokioIo;
+    use std::{cell::RefCell, convert::Infallible, future::poll_fn};
+    use tokio::io::AsyncWriteExt;
+
+    /// The body of a request, taken from a connection.
+    async fn body_of(bytes: &[u8]) -> UploadBody {
+        let (mut client, server) = tokio::io::duplex(1024);
+        client.write_all(bytes).await.unwrap();
+        let taken = Rc::<RefCell<Option<Incoming>>>::default();
+        let service = service_fn(|request: Request<Incoming>| {
+            taken.replace(Some(request.into_body()));
+            std::future::pending::<Result<Response<Empty<Bytes>>, Infallible>>()
+        });
+        let mut connection = std::pin::pin!(http1::Builder::new().serve_connection(TokioIo::new(server), service));
+        poll_fn(|cx| {
+            let _ = connection.as_mut().poll(cx);
+            if taken.borrow().is_some() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        let incoming = taken.take().unwrap();
+        let mut body = UploadBody::new(incoming, BodyLimit::Unlimited).unwrap().unwrap();
+        // While the connection is still there to bring it.
+        let first = poll_fn(|cx| {
+            let _ = connection.as_mut().poll(cx);
+            body.poll_data(cx)
+        });
+        let first = first.await.unwrap().unwrap();
+        assert_eq!(first, "hello");
+        body.give_back(first);
+        body
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_sent_again_is_as_long_as_before() {
+        let mut body = body_of(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello").await;
+        assert_eq!((body.len(), body.has_begun()), (Some(5), false));
+        assert_eq!(poll_fn(|cx| body.poll_data(cx)).await.unwrap().unwrap(), "hello");
+        let request = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+        assert_eq!(body_of(request).await.len(), None);
     }
 }
