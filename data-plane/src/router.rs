@@ -14,7 +14,7 @@ mod segments;
 mod table;
 mod tree;
 
-pub(crate) use entry::{Action, Forward, RouteEntry};
+pub(crate) use entry::{Action, Forward, HeldEntry, RouteEntry};
 pub(crate) use live::{LiveRouter, Retired, RouterCache};
 
 use crate::pool::Pool;

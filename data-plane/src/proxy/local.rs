@@ -3,7 +3,7 @@
 use crate::{
     context::{Context, Values},
     pool::{LocalPool, Upstreams},
-    router::{Action, LiveRouter, RouteEntry, RouterCache},
+    router::{Action, HeldEntry, LiveRouter, RouteEntry, RouterCache},
     settings::Settings,
     telemetry::{
         Telemetry,
@@ -39,7 +39,7 @@ pub(crate) struct Local {
 
 /// A route as one worker has it. A long stream keeps this, and not the whole router.
 pub(crate) struct LocalRoute {
-    pub(crate) entry: Arc<RouteEntry>,
+    pub(crate) entry: HeldEntry,
     pub(crate) series: Rc<RouteSeries>,
     /// Only of a route that forwards.
     pub(crate) pool: Option<Rc<LocalPool>>,
@@ -85,7 +85,7 @@ impl Local {
     /// Lets go of what the newest router does not have any more. A worker does so now and then.
     pub(crate) fn sweep(&self, now: Instant) {
         self.router.borrow_mut().load();
-        self.routes.borrow_mut().retain(|_, route| Arc::strong_count(&route.entry) > 1);
+        self.routes.borrow_mut().retain(|_, route| route.entry.is_routed());
         self.upstreams.sweep(now);
     }
 
@@ -98,7 +98,7 @@ impl Local {
                 Action::Redirect(_) | Action::Respond(_) => None,
             };
             let series = self.counters.route(&entry.name, &entry.label);
-            Rc::new(LocalRoute { entry: entry.clone(), series, pool })
+            Rc::new(LocalRoute { entry: HeldEntry::new(entry), series, pool })
         });
         local.clone()
     }

@@ -11,7 +11,14 @@ use proto::{
     snapshot::Snapshot,
     upstream::Timeouts,
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 /// A route, alive.
 pub(crate) struct RouteEntry {
@@ -31,7 +38,12 @@ pub(crate) struct RouteEntry {
     pub(super) route: Arc<Route>,
     // Most routes look at nothing but host and path.
     conditional: bool,
+    // How many workers hold it.
+    holders: AtomicUsize,
 }
+
+/// A route that a worker holds: what it made of it must not keep the route alive when no router has it any more.
+pub(crate) struct HeldEntry(Arc<RouteEntry>);
 
 /// What happens to a request.
 pub(crate) enum Action {
@@ -74,6 +86,37 @@ impl RouteEntry {
     }
 }
 
+// === impl HeldEntry ===
+
+impl HeldEntry {
+    /// Holds the route.
+    pub(crate) fn new(entry: &Arc<RouteEntry>) -> HeldEntry {
+        // In this order, and the other way round in the end: in between it seems to be in use, never the reverse.
+        let held = HeldEntry(entry.clone());
+        held.holders.fetch_add(1, Relaxed);
+        held
+    }
+
+    /// Whether anybody but workers has it: a router.
+    pub(crate) fn is_routed(&self) -> bool {
+        Arc::strong_count(&self.0) > self.holders.load(Relaxed)
+    }
+}
+
+impl Deref for HeldEntry {
+    type Target = RouteEntry;
+
+    fn deref(&self) -> &RouteEntry {
+        &self.0
+    }
+}
+
+impl Drop for HeldEntry {
+    fn drop(&mut self) {
+        self.holders.fetch_sub(1, Relaxed);
+    }
+}
+
 // === impl Resolver ===
 
 impl Resolver<'_> {
@@ -92,6 +135,7 @@ impl Resolver<'_> {
             request_body: route.request_body,
             variables,
             conditional: is_conditional(&route.matches.predicates),
+            holders: AtomicUsize::new(0),
             route: route.clone(),
         })
     }
