@@ -172,9 +172,9 @@ impl Publisher {
         self.note_answer();
         let head = Arc::new(head);
         let newer = self.head.send_if_modified(|known| {
-            // A refresh may have been faster, and further.
+            // A refresh may have been faster, and further, or have found another history: the poll sorts that out.
             let newer =
-                known.identity.history != head.identity.history || known.identity.revision < head.identity.revision;
+                known.identity.history == head.identity.history && known.identity.revision < head.identity.revision;
             if newer {
                 *known = head.clone();
             }

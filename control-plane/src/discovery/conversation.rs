@@ -139,6 +139,10 @@ impl Conversation {
                     let Ok(place) = place else { return None };
                     if let Some(frame) = self.outgoing.pop_front() {
                         place.send(Ok(frame));
+                        // A slow link takes its time; the node's own begins with the last frame.
+                        if let Some((_, until)) = &mut self.under_way {
+                            *until = Instant::now() + VERDICT_TIMEOUT;
+                        }
                     }
                 }
                 () = sleep_until(self.next_push), if push_due => self.push().await,

@@ -245,7 +245,7 @@ impl PostgresWrite {
         let connection = self.guard.connection();
         let remembering = async {
             sqlx::query(
-                "delete from idempotency_keys where expires_at < now() or expires_at <= (
+                "delete from idempotency_keys where expires_at <= now() or expires_at <= (
                      select expires_at from idempotency_keys order by expires_at desc offset $1 limit 1
                  )",
             )

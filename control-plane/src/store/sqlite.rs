@@ -216,7 +216,7 @@ impl SqliteWrite {
         let connection = self.guard.connection();
         let remembering = async {
             sqlx::query(
-                "delete from idempotency_keys where expires_at < unixepoch() or expires_at <= (
+                "delete from idempotency_keys where expires_at <= unixepoch() or expires_at <= (
                      select expires_at from idempotency_keys order by expires_at desc limit 1 offset $1
                  )",
             )
