@@ -33,6 +33,10 @@ pub(crate) struct Place<'d> {
     number: usize,
 }
 
+/// A connection that is counted.
+#[derive(Debug)]
+pub(crate) struct Counted<'d>(&'d Drain);
+
 // === impl Drain ===
 
 impl Drain {
@@ -64,6 +68,16 @@ impl Drain {
         self.listeners.borrow_mut().push(waker.clone());
     }
 
+    /// Counts a connection from its accept on, before its task is first polled.
+    pub(crate) fn count(&self) {
+        self.open.set(self.open.get() + 1);
+    }
+
+    /// Ends the count of a connection when it is dropped.
+    pub(crate) fn counted(&self) -> Counted<'_> {
+        Counted(self)
+    }
+
     /// A place for a new connection; the waker is that of its task.
     pub(crate) fn enter(&self, waker: &Waker) -> Place<'_> {
         let mut wakers = self.wakers.borrow_mut();
@@ -72,7 +86,6 @@ impl Drain {
             wakers.len() - 1
         });
         wakers[number] = Some(waker.clone());
-        self.open.set(self.open.get() + 1);
         Place { drain: self, number }
     }
 
@@ -100,9 +113,16 @@ impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.drain.wakers.borrow_mut()[self.number] = None;
         self.drain.free.borrow_mut().push(self.number);
-        self.drain.open.set(self.drain.open.get() - 1);
-        if self.drain.open.get() == 0 {
-            self.drain.emptied.notify_waiters();
+    }
+}
+
+// === impl Counted ===
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get() - 1);
+        if self.0.open.get() == 0 {
+            self.0.emptied.notify_waiters();
         }
     }
 }
@@ -118,8 +138,13 @@ mod tests {
         let b = drain.enter(Waker::noop());
         drop(a);
         let c = drain.enter(Waker::noop());
-        assert_eq!((drain.open(), c.number, drain.wakers.borrow().len()), (2, 0, 2));
+        assert_eq!((c.number, drain.wakers.borrow().len()), (0, 2));
         drop((b, c));
+        drain.count();
+        drain.count();
+        drop(drain.counted());
+        assert_eq!(drain.open(), 1);
+        drop(drain.counted());
         drain.emptied().await;
         assert_eq!(drain.closes_at(Instant::now()), None);
         drain.begin();

@@ -25,7 +25,7 @@ use proto::{
 };
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
+    atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
 };
 
 /// An upstream, alive.
@@ -51,8 +51,8 @@ pub(crate) struct Endpoint {
 #[derive(Debug, Default)]
 struct Seats {
     taken: AtomicU32,
-    // Somebody found none free: the next that is given back is not kept.
-    wanted: AtomicBool,
+    // So many found none free: as many that are given back are not kept.
+    wanted: AtomicU32,
 }
 
 /// The right to one connection.
@@ -118,7 +118,8 @@ impl Seats {
     fn take(self: &Arc<Seats>, max: u32) -> Option<Seat> {
         let taken = self.taken.fetch_update(Relaxed, Relaxed, |taken| (taken < max).then_some(taken + 1));
         if taken.is_err() {
-            self.wanted.store(true, Relaxed);
+            let more = |wanted| (wanted < max).then_some(wanted + 1);
+            self.wanted.fetch_update(Relaxed, Relaxed, more).ok();
         }
         taken.ok().map(|_| Seat(self.clone()))
     }
@@ -129,7 +130,8 @@ impl Seats {
 impl Seat {
     // Whether another would make better use of it; asked once, for one seat helps one.
     fn is_wanted(&self) -> bool {
-        self.0.wanted.load(Relaxed) && self.0.wanted.swap(false, Relaxed)
+        self.0.wanted.load(Relaxed) > 0
+            && self.0.wanted.fetch_update(Relaxed, Relaxed, |wanted| wanted.checked_sub(1)).is_ok()
     }
 }
 

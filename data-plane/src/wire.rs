@@ -106,16 +106,21 @@ impl Wire {
             Phase::Head => {}
             Phase::Busy => return,
         }
-        if head.len() + bytes.len() <= self.patience.head_bytes {
-            head.extend_from_slice(bytes);
-        }
+        let room = self.patience.head_bytes.saturating_sub(head.len());
+        head.extend_from_slice(&bytes[..room.min(bytes.len())]);
     }
 
     /// The socket: whether the client takes what is written.
     pub(crate) fn written<T>(&self, poll: &Poll<T>) {
         match (poll.is_pending(), self.stuck.get()) {
             (true, None) => self.stuck.set(Some(Instant::now())),
-            (false, Some(_)) => self.stuck.set(None),
+            (false, Some(_)) => {
+                self.stuck.set(None);
+                if self.phase.get() == Phase::Idle {
+                    // It still takes the end of the answer, slowly: it is not idle yet.
+                    self.since.set(Instant::now());
+                }
+            }
             (true, Some(_)) | (false, None) => {}
         }
     }

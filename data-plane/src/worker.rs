@@ -22,7 +22,7 @@ use std::{
 };
 use tokio::{
     sync::watch,
-    task::LocalSet,
+    task::{AbortHandle, LocalSet},
     time::{MissedTickBehavior, interval, timeout},
 };
 
@@ -81,7 +81,11 @@ impl Workers {
             // A runtime that cannot be made is known here, not in the thread.
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let thread = std::thread::Builder::new().name(format!("worker-{number}"));
-            threads.push(thread.spawn(move || LocalSet::new().block_on(&runtime, worker.run()))?);
+            threads.push(thread.spawn(move || {
+                LocalSet::new().block_on(&runtime, worker.run());
+                // A look-up that is stuck in the system's resolver does not keep the process.
+                runtime.shutdown_background();
+            })?);
         }
         Ok(Workers { threads, drain, telemetry: telemetry.clone() })
     }
@@ -126,10 +130,15 @@ impl Worker {
         local.draining.set(true);
         clients.drain.begin();
         // The accept queues are emptied first: who is in them is let in.
-        for accepting in accepting {
-            accepting.await.ok();
-        }
-        if timeout(deadline.unwrap_or_default(), clients.drain.emptied()).await.is_err() {
+        let aborts: Vec<AbortHandle> = accepting.iter().map(|accepting| accepting.abort_handle()).collect();
+        let emptied = async {
+            for accepting in accepting {
+                accepting.await.ok();
+            }
+            clients.drain.emptied().await;
+        };
+        if timeout(deadline.unwrap_or_default(), emptied).await.is_err() {
+            aborts.iter().for_each(AbortHandle::abort);
             tracing::warn!(connections = clients.drain.open(), "the drain's deadline passed; connections are cut");
             clients.drain.cut();
             clients.drain.emptied().await;

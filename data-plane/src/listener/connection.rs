@@ -84,6 +84,7 @@ impl Clients {
 
     fn admit(self: &Rc<Clients>, stream: TcpStream, address: SocketAddr, door: &Rc<Door>) {
         count(&self.local.counters.accepted, 1);
+        self.drain.count();
         let peer = Rc::new(self.peer(door, address));
         tokio::task::spawn_local(serve(self.clone(), stream, peer));
     }
@@ -143,11 +144,17 @@ pub(crate) async fn accept(clients: Rc<Clients>, listener: TcpListener, door: Rc
     }
     // The runtime may not know yet that somebody waits: ask the kernel itself, until it has nobody.
     let Ok(listener) = listener.into_std() else { return };
-    while let Ok((stream, address)) = listener.accept() {
-        if stream.set_nonblocking(true).is_ok()
-            && let Ok(stream) = TcpStream::from_std(stream)
-        {
-            clients.admit(stream, address, &door);
+    loop {
+        match listener.accept() {
+            Ok((stream, address)) => {
+                if stream.set_nonblocking(true).is_ok()
+                    && let Ok(stream) = TcpStream::from_std(stream)
+                {
+                    clients.admit(stream, address, &door);
+                }
+            }
+            Err(error) if is_connections(&error) => {}
+            Err(_) => break,
         }
     }
 }
@@ -158,6 +165,7 @@ fn is_connections(error: &io::Error) -> bool {
 }
 
 async fn serve(clients: Rc<Clients>, stream: TcpStream, peer: Rc<Peer>) {
+    let _counted = clients.drain.counted();
     let socket = ClientSocket::new(stream, peer.clone());
     let Some(_seat) = clients.seat() else {
         count(&clients.local.counters.refused, 1);
@@ -170,7 +178,7 @@ async fn serve(clients: Rc<Clients>, stream: TcpStream, peer: Rc<Peer>) {
         async move { Ok::<Response<AnswerBody>, Infallible>(answer.await) }
     });
     let mut connection = clients.http.serve_connection(TokioIo::new(socket), service);
-    let mut driver = Driver { clients: &clients, peer: &peer, place: None, armed: None };
+    let mut driver = Driver { clients: &clients, peer: &peer, place: None, armed: None, closing: false };
     let mut timer = pin!(sleep_until(Instant::now().into()));
     let end = poll_fn(|cx| {
         loop {
@@ -227,6 +235,8 @@ struct Driver<'a> {
     place: Option<Place<'a>>,
     // When the timer fires.
     armed: Option<Instant>,
+    // It was told to close, once: what it still writes may take its time.
+    closing: bool,
 }
 
 impl Driver<'_> {
@@ -252,7 +262,10 @@ impl Driver<'_> {
             match self.peer.wire.overdue(now) {
                 Overdue::Step => return Poll::Ready(Due::Step),
                 Overdue::Client(phase) => return Poll::Ready(Due::Client(phase)),
-                Overdue::Nothing if self.drains_at().is_some_and(|at| at <= now) => return Poll::Ready(Due::Drain),
+                Overdue::Nothing if self.drains_at().is_some_and(|at| at <= now) => {
+                    self.closing = true;
+                    return Poll::Ready(Due::Drain);
+                }
                 Overdue::Nothing => {}
             }
         }
@@ -267,6 +280,7 @@ impl Driver<'_> {
 
     fn drains_at(&self) -> Option<Instant> {
         match self.peer.wire.phase() {
+            Phase::Fresh | Phase::Idle if self.closing => None,
             Phase::Fresh | Phase::Idle => self.clients.drain.closes_at(self.peer.wire.since()),
             Phase::Head | Phase::Busy => None,
         }

@@ -19,22 +19,25 @@ pub(super) struct Dial<'a> {
 /// Opens a connection to an endpoint; all its addresses are tried.
 pub(super) async fn connect(endpoint: &LocalEndpoint, dial: Dial<'_>) -> Result<Connection, Error> {
     let seat = endpoint.endpoint.seats.take(dial.max_connections).ok_or(Error::Overflow)?;
-    let dialled = dial.wire.limit(dial.within, open(endpoint, dial.upstreams)).await;
+    let dialled = dial.wire.limit(dial.within, open(endpoint, &dial)).await;
     let stream = dialled.map_err(|_| Error::ConnectTimeout)??;
     Ok(Connection::new(stream, seat))
 }
 
-async fn open(endpoint: &LocalEndpoint, upstreams: &Upstreams) -> Result<TcpStream, Error> {
+async fn open(endpoint: &LocalEndpoint, to: &Dial<'_>) -> Result<TcpStream, Error> {
     let address = &endpoint.endpoint.address;
     if let Ok(ip) = address.host.parse::<IpAddr>() {
         return dial(ip, address.port).await;
     }
-    let addresses = upstreams.resolver.resolve(&address.host).await.map_err(|_| Error::Resolve)?;
+    let addresses = to.upstreams.resolver.resolve(&address.host).await.map_err(|_| Error::Resolve)?;
+    // Each has its share of the time, or one that is silent would take all of it.
+    let share = to.within / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
     let mut failure = Error::Resolve;
     for ip in addresses.iter() {
-        match dial(*ip, address.port).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => failure = error,
+        match tokio::time::timeout(share, dial(*ip, address.port)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => failure = error,
+            Err(_) => failure = Error::ConnectTimeout,
         }
     }
     Err(failure)

@@ -79,7 +79,7 @@ impl Seen {
                     seen.codings = headers.get_all(name).iter().count();
                     seen.hop_by_hop = true;
                 }
-                _ if name.as_str().starts_with("x-") => {
+                _ if name.as_str().starts_with('x') => {
                     seen.forwarding |= forwarded::is_forwarding(name.as_str());
                     seen.request_id |= *name == X_REQUEST_ID;
                 }

@@ -14,9 +14,13 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 
-/// Whether a header claims to know where the request comes from; the name begins with an x.
+/// Whether a header claims to know where the request comes from; the name begins with an x. Many servers take an
+/// underscore for a dash.
 pub(super) fn is_forwarding(name: &str) -> bool {
-    name.starts_with("x-forwarded-") || name == "x-real-ip"
+    let begins = |with: &str| {
+        name.len() >= with.len() && name.bytes().zip(with.bytes()).all(|(a, b)| a == b || (a == b'_' && b == b'-'))
+    };
+    begins("x-forwarded-") || (name.len() == 9 && begins("x-real-ip"))
 }
 
 /// Finds the client, and makes the forwarding headers true.
@@ -89,6 +93,16 @@ fn client(chain: &[u8], peer: IpAddr, trusted: &[IpNet]) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_underscore_is_no_way_around() {
+        for name in ["x-forwarded-for", "x_forwarded_for", "x-forwarded_proto", "x_real-ip", "x-real-ip"] {
+            assert!(is_forwarding(name), "{name}");
+        }
+        for name in ["x-forwarded", "x-real-ips", "x-request-id"] {
+            assert!(!is_forwarding(name), "{name}");
+        }
+    }
 
     #[test]
     fn the_client_is_the_first_from_the_right_that_is_not_trusted() {

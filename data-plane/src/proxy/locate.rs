@@ -56,6 +56,15 @@ pub(super) fn redirect(redirect: &Redirect, values: &Values<'_>) -> Result<Respo
             write!(location, ":{port}").ok();
         }
     }
+    if location.is_empty() && target.as_str().starts_with("//") {
+        // Alone it would be read as another host.
+        let name = match context.scheme {
+            Scheme::Http => "http://",
+            Scheme::Https => "https://",
+        };
+        location.push_str(name);
+        location.push_str(context.host.value().to_str().map_err(|_| Error::Target)?);
+    }
     location.push_str(target.as_str());
     let location = HeaderValue::try_from(location).map_err(|_| Error::Target)?;
     let mut response = Response::new(Flow::whole(Bytes::new()));
@@ -149,6 +158,10 @@ mod tests {
         assert_eq!(location(to(Some(Scheme::Https), None, None), "/a?b"), "https://a.example/a?b");
         assert_eq!(location(to(None, Some("b.example"), Some(80)), "/a"), "http://b.example/a");
         assert_eq!(location(to(None, None, Some(81)), "/a"), "http://a.example:81/a");
+        // A path that begins with two slashes is no other host.
+        let root = Rewrite::Prefix { matched: 2, by: String::new() };
+        let to_root = Redirect { rewrite: Some(root), ..to(None, None, None) };
+        assert_eq!(location(to_root, "/a//evil.example/x"), "http://a.example:8080//evil.example/x");
         let prefix = Rewrite::Prefix { matched: 2, by: "/b".into() };
         assert_eq!(location(Redirect { rewrite: Some(prefix), ..to(None, None, None) }, "/a/x?q"), "/b/x?q");
     }

@@ -15,7 +15,7 @@ use crate::{
     telemetry::{access_log::Line, counters::count},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version, header, uri::PathAndQuery};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use proto::matching::{Captures, Head};
 use std::{rc::Rc, time::Instant};
 
@@ -34,6 +34,8 @@ pub(crate) struct Record {
     pub(super) uri: http::Uri,
     /// Only of a request with a body that was sent on.
     pub(super) upload: Option<Rc<Upload>>,
+    /// Whether the client sends a body.
+    has_body: bool,
     pub(super) attempts: Attempts,
     /// Bytes of the answer's body.
     pub(super) sent: u64,
@@ -65,6 +67,7 @@ impl Record {
             version: parts.version,
             uri: parts.uri,
             upload: None,
+            has_body: !body.is_end_stream(),
             attempts: Attempts::default(),
             sent: 0,
             route: None,
@@ -126,7 +129,12 @@ impl Record {
             // Only how long it would be.
             response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
         }
-        if self.local.draining.get() {
+        // A body that nobody takes is left on the connection, which has to end then.
+        let leaves_body = match response.body() {
+            Flow::Whole(_) => self.has_body,
+            Flow::Stream(body) => body.is_early(),
+        };
+        if leaves_body || self.local.draining.get() {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response.map(|flow| AnswerBody::new(flow, self))

@@ -12,7 +12,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
-        mpsc::{Receiver, SyncSender, sync_channel},
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -21,6 +21,8 @@ use std::{
 const BLOCK: usize = 48 * 1024;
 /// How many blocks may wait for the writer.
 const BLOCKS: usize = 64;
+/// How long the end of the process waits for what is still to be written.
+const FLUSH: Duration = Duration::from_secs(2);
 
 /// The writer thread.
 #[derive(Debug)]
@@ -99,10 +101,18 @@ impl LogWriter {
 
     pub(crate) fn flush(&self) {
         let (done, wait) = sync_channel(0);
-        if self.blocks.send(Block::Flush(done)).is_ok() {
-            // It ends with the sender's drop, not with a message.
-            wait.recv().ok();
+        let until = Instant::now() + FLUSH;
+        let mut block = Block::Flush(done);
+        // Nobody may read what is written: the process ends all the same.
+        while let Err(TrySendError::Full(back)) = self.blocks.try_send(block) {
+            if Instant::now() >= until {
+                return;
+            }
+            block = back;
+            std::thread::sleep(FLUSH / 100);
         }
+        // It ends with the sender's drop, not with a message.
+        wait.recv_timeout(FLUSH).ok();
     }
 }
 
