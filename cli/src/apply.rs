@@ -84,8 +84,9 @@ pub(crate) async fn diff(client: Client, arguments: DiffArguments) -> Result<(),
 
 async fn send(client: &Client, source: &Source, mut query: Query, wait: Duration) -> Result<Answer, Failure> {
     let documents = Documents::read(&source.files)?;
-    if documents.len() == 0 && !source.prune {
-        return Err(Failure::Usage("the files hold no resource".into()));
+    // What is empty by accident must not prune everything; a list that is empty on purpose says so.
+    if documents.body.is_empty() || (documents.len() == 0 && !source.prune) {
+        return Err(Failure::Usage("the files hold no resource; to delete all, write `routes: []` and prune".into()));
     }
     query.add_flag("prune", source.prune);
     if let Some(labels) = &source.labels {

@@ -44,7 +44,7 @@ pub(crate) struct Access {
     #[arg(long, env = "PORTICO_TOKEN", hide_env_values = true, value_name = "TOKEN", global = true)]
     token: Option<Token>,
     /// A file that holds the admin token; default: .portico/admin.token, if it is there.
-    #[arg(long, env = "PORTICO_TOKEN_FILE", value_name = "FILE", conflicts_with = "token", global = true)]
+    #[arg(long, env = "PORTICO_TOKEN_FILE", value_name = "FILE", global = true)]
     token_file: Option<PathBuf>,
 }
 

@@ -126,7 +126,9 @@ async fn welcome(arguments: &Arguments, addresses: Addresses) -> Result<Option<d
     let token = Token::from_file(&token_file)?;
     let client = Client::new(Server::parse(&format!("http://{}", addresses.admin))?, Some(token))?;
     let status = Client::new(Server::parse(&format!("http://{}", addresses.status))?, None)?;
-    ready(&status).await?;
+    // A node with a kept configuration may be ready before the control plane is.
+    ready(&client, "control plane").await?;
+    ready(&status, "node").await?;
     let demo = match arguments.demo {
         true => Some(demo::Demo::start(&client).await?),
         false => None,
@@ -147,18 +149,18 @@ async fn welcome(arguments: &Arguments, addresses: Addresses) -> Result<Option<d
     Ok(demo)
 }
 
-/// Waits until the node has a configuration.
-async fn ready(status: &Client) -> Result<(), Failure> {
+/// Waits until a plane is ready.
+async fn ready(plane: &Client, name: &str) -> Result<(), Failure> {
     let asked = async {
         loop {
-            match status.get("/readyz").await {
+            match plane.get("/readyz").await {
                 Ok(answer) if answer.status.is_success() => return,
                 Ok(_) | Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
             }
         }
     };
     let waited = tokio::time::timeout(Duration::from_secs(15), asked).await;
-    waited.map_err(|_| Failure::Runtime("the node did not become ready within 15 s".into()))
+    waited.map_err(|_| Failure::Runtime(format!("the {name} did not become ready within 15 s")))
 }
 
 fn first_route(admin: SocketAddr, traffic: SocketAddr, token_file: &str) -> String {

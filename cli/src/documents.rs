@@ -69,12 +69,13 @@ impl Documents {
 
     fn add(&mut self, file: &str, text: &str) -> Result<(), Failure> {
         let wrong = |why: String| Failure::Configuration(format!("{file}: {why}"));
-        // JSON is YAML, but its own reader tells better where it ends too soon.
-        let parsed: Vec<Value> = match text.trim_start().starts_with('{') {
-            true => vec![serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?],
-            false => serde_saphyr::from_multiple_with_options(text, yaml_options())
-                .map_err(|error| wrong(error.to_string()))?,
-        };
+        // JSON is YAML, but its own reader tells better where it ends too soon. That one takes the last of two equal
+        // keys, which is for the other to refuse.
+        if text.trim_start().starts_with('{') {
+            serde_json::from_str::<Value>(text).map_err(|error| wrong(error.to_string()))?;
+        }
+        let parsed: Vec<Value> =
+            serde_saphyr::from_multiple_with_options(text, yaml_options()).map_err(|error| wrong(error.to_string()))?;
         let mut seen: Map<String, Value> = Map::new();
         for document in parsed {
             let document = match document {
@@ -83,8 +84,11 @@ impl Documents {
                 _ => return Err(wrong("a document is a mapping with lists, as in `routes: [...]`".into())),
             };
             for (list, value) in document {
-                let Value::Array(mut elements) = value else {
-                    return Err(wrong(format!("/{list}: expected a list")));
+                let mut elements = match value {
+                    Value::Array(elements) => elements,
+                    // YAML has a null where a list is left empty.
+                    Value::Null => Vec::new(),
+                    _ => return Err(wrong(format!("/{list}: expected a list"))),
                 };
                 let before = seen.entry(list.clone()).or_insert(Value::from(0));
                 let first_in_file = before.as_u64().unwrap_or(0) as usize;
@@ -188,6 +192,18 @@ mod tests {
         let mut documents = Documents::default();
         documents.add("x", "routes: [{name: y, on: no}]").unwrap();
         assert_eq!(documents.body["routes"], json!([{"name": "y", "on": "no"}]));
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_is_refused() {
+        for text in [
+            "{\"routes\": [], \"routes\": []}",
+            "routes: []\nroutes: []\n",
+            "{\"routes\": [{\"name\": \"a\", \"name\": \"b\"}]}",
+        ] {
+            assert!(Documents::default().add("x", text).is_err(), "{text}");
+        }
+        Documents::default().add("x", "routes:\n").unwrap();
     }
 
     #[test]

@@ -9,6 +9,9 @@ pub(crate) fn stop() -> Result<impl Future<Output = ()>, Failure> {
         |kind| signal(kind).map_err(|error| Failure::Runtime(format!("failed to listen for signals: {error}")));
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
+    // A node reads its file again; whoever has nothing to read again is not ended by it.
+    let mut hang_up = listen(SignalKind::hangup())?;
+    tokio::spawn(async move { while hang_up.recv().await.is_some() {} });
     Ok(async move {
         let name = next(&mut terminate, &mut interrupt).await.name;
         tracing::info!(signal = name, "stopping; once more to stop at once");

@@ -407,7 +407,7 @@ async fn catch_up(write: &mut Write, known: &Head) -> Result<Option<Arc<Head>>, 
 }
 
 /// From how many to how many, if more than half of a large configuration goes.
-fn shrinks(from: &Snapshot, to: &Snapshot) -> Option<(usize, usize)> {
+pub(crate) fn shrinks(from: &Snapshot, to: &Snapshot) -> Option<(usize, usize)> {
     (from.len() > SHRINK_CHECKED_ABOVE && to.len() * 2 < from.len()).then(|| (from.len(), to.len()))
 }
 

@@ -39,13 +39,13 @@ pub struct Settings {
     #[arg(long, env = "PORTICO_LABEL", value_delimiter = ',')]
     pub label: Vec<Label>,
     /// The most client connections at once.
-    #[arg(long, env = "PORTICO_MAX_CONNECTIONS", default_value_t = 10_000)]
+    #[arg(long, env = "PORTICO_MAX_CONNECTIONS", default_value_t = 10_000, value_parser = at_least_one)]
     pub max_connections: usize,
     /// The largest head of a request.
     #[arg(long, env = "PORTICO_MAX_HEADER_BYTES", default_value = "64KiB", value_parser = size)]
     pub max_header_bytes: usize,
     /// The most headers of a request.
-    #[arg(long, env = "PORTICO_MAX_HEADERS", default_value_t = 100)]
+    #[arg(long, env = "PORTICO_MAX_HEADERS", default_value_t = 100, value_parser = at_least_one)]
     pub max_headers: usize,
     /// The largest body of a request, or `unlimited`, where the route does not say.
     #[arg(long, env = "PORTICO_MAX_REQUEST_BODY", default_value = "64MiB", value_parser = BodyLimit::parse)]
@@ -222,6 +222,10 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
     }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| format!("{text:?} is not a whole number above 0"))
 }
 
 fn size(text: &str) -> Result<usize, String> {

@@ -9,9 +9,9 @@ use super::{
     problem::Problem,
     query::{APPLY, DRY_RUN, EXPORT, LABELS, PRUNE},
     selector::Selector,
-    write::{Write, Written, refused},
+    write::{Write, Written, problem_of, refused},
 };
-use crate::commit::Refusal;
+use crate::commit::{CommitError, Refusal, shrinks};
 use axum::{body::Body, response::Response};
 use http::{StatusCode, header};
 use proto::{
@@ -47,7 +47,8 @@ pub(crate) async fn apply(call: Call, body: Body) -> Result<Response, Problem> {
         Ok(changes)
     });
     if dry_run {
-        return off_thread(move || try_out(&call, &bundle, &*plan)).await;
+        let confirm_shrink = write.confirms_shrink();
+        return off_thread(move || try_out(&call, &bundle, confirm_shrink, &*plan)).await;
     }
     let planned = plan.clone();
     let written = write.commit(&call, |key| bundle.place(key), move |snapshot| planned(snapshot)).await?;
@@ -101,12 +102,16 @@ pub(crate) fn answer(call: &Call, written: &Written, body: &Value) -> Response {
 fn try_out(
     call: &Call,
     bundle: &Bundle,
+    confirm_shrink: bool,
     plan: impl Fn(&Snapshot) -> Result<Vec<Change>, Refusal>,
 ) -> Result<Response, Problem> {
     let head = call.state.publisher.head();
     let before = &head.snapshot;
     let after = plan(before).and_then(|changes| before.with(changes).map_err(Refusal::Invalid));
     let after = after.map_err(|refusal| refused(refusal, |key| bundle.place(key)))?;
+    if let Some((from, to)) = shrinks(before, &after).filter(|_| !confirm_shrink) {
+        return Err(problem_of(CommitError::Shrinks { from, to }, |_| None));
+    }
     let mut body = Map::new();
     body.insert("revision".into(), head.identity.revision.into());
     body.insert("dry_run".into(), true.into());

@@ -84,6 +84,11 @@ impl Write {
         })
     }
 
+    /// Whether more than half of the configuration may go.
+    pub(crate) fn confirms_shrink(&self) -> bool {
+        self.confirm_shrink
+    }
+
     /// Carries the request out once under its idempotency key, if it has one.
     pub(crate) fn once(mut self, call: &Call, body: &[u8]) -> Result<Write, Problem> {
         let Some(key) = header_text(call, &IDEMPOTENCY_KEY)? else { return Ok(self) };
@@ -222,7 +227,7 @@ pub(crate) fn refused(refusal: Refusal, place: impl Fn(&ResourceKey) -> Option<S
     }
 }
 
-fn problem_of(error: CommitError, place: impl Fn(&ResourceKey) -> Option<String>) -> Problem {
+pub(crate) fn problem_of(error: CommitError, place: impl Fn(&ResourceKey) -> Option<String>) -> Problem {
     match error {
         CommitError::Refused(refusal) => refused(refusal, place),
         CommitError::Shrinks { from, to } => {

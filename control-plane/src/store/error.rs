@@ -36,6 +36,8 @@ impl From<sqlx::Error> for StoreError {
         match &error {
             sqlx::Error::Database(database) => match database.code().as_deref() {
                 Some("55P03") => StoreError::Unavailable("another writer holds the head for too long".into()),
+                // SQLite: the file cannot be opened, or is none of its own. Waiting does not help.
+                Some("14" | "26") => StoreError::Refused(error.to_string()),
                 // Authentication, authorisation, a database or schema that is not there.
                 Some(code) if ["28", "3D", "3F", "42"].contains(&code.get(..2).unwrap_or_default()) => {
                     StoreError::Refused(error.to_string())

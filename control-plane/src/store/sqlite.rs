@@ -18,7 +18,7 @@ use sqlx::{
     SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
-use std::time::Duration;
+use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt, time::Duration};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -38,6 +38,7 @@ pub(crate) struct SqliteWrite {
 
 impl Sqlite {
     pub(super) async fn open(path: &str) -> Result<Sqlite, StoreError> {
+        make_private(path);
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -329,4 +330,10 @@ async fn write_revision(connection: &mut SqliteConnection, draft: &Draft<'_>) ->
         .execute(connection)
         .await?;
     Ok(())
+}
+
+// The configuration is for its owner alone, and what SQLite keeps beside the file takes over its mode. Whatever is wrong
+// with the path is told when it is opened.
+fn make_private(path: &str) {
+    OpenOptions::new().create_new(true).write(true).mode(0o600).open(path).ok();
 }

@@ -141,6 +141,10 @@ pub(super) fn decode(bytes: &mut BytesMut, method: &Method) -> Result<Option<Hea
     }
     signs.named.iter().for_each(|options| strip_named(&mut headers, options.as_bytes()));
     let framing = signs.framing(method, status, version)?;
+    if status == StatusCode::NO_CONTENT {
+        // It has none, whatever it says (RFC 9110, 8.6).
+        headers.remove(header::CONTENT_LENGTH);
+    }
     Ok(Some(Head { status, headers, framing, keep_alive: version == 1 && !signs.close && framing != Framing::Close }))
 }
 

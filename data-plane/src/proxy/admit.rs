@@ -173,11 +173,12 @@ pub(super) fn path_and_query(mut path: String, query: Option<&str>) -> Option<Pa
 
 // hyper says `100 Continue` when the body is first asked for.
 fn expectation(headers: &mut HeaderMap) -> Result<(), Error> {
-    match headers.remove(header::EXPECT) {
-        Some(value) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(()),
-        Some(_) => Err(Error::Expectation),
-        None => Ok(()),
+    let understood = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    if !headers.get_all(header::EXPECT).iter().all(understood) {
+        return Err(Error::Expectation);
     }
+    headers.remove(header::EXPECT);
+    Ok(())
 }
 
 fn passes(headers: &HeaderMap) -> Result<(), Error> {

@@ -176,6 +176,10 @@ fn write(file: &mut BufWriter<File>, stored: &Stored) -> io::Result<()> {
 }
 
 fn read(path: &Path) -> Result<Whole, SlotError> {
+    // A pipe would never answer.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(SlotError::Damaged("it is no file"));
+    }
     let mut bytes = Vec::new();
     // One that is longer than anything that is written fails on its checksum.
     File::open(path)?.take(2 * MAX_WHOLE as u64).read_to_end(&mut bytes)?;
