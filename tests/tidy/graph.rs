@@ -119,12 +119,14 @@ fn proto_dependencies_with_io(manifest: &File) -> Vec<String> {
         "prost",
         "prost-reflect",
         "regex-automata",
+        "rustls",
         "serde",
         "serde_json",
         "sha2",
         "thiserror",
         "tonic",
         "tonic-prost",
+        "x509-parser",
     ];
     let found = dependencies(manifest, "dependencies");
     found.into_iter().filter(|name| !allowed.contains(&name.as_str())).collect()
