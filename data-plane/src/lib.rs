@@ -5,9 +5,10 @@
 //! that may take its time (the control stream, building routers, the status port) happens on other threads.
 //!
 //! Floors, top to bottom; no import runs back up: app → status, snapshot → worker → listener → proxy → router →
-//! filter, pool → telemetry → error → context → drain, json, wire, settings.
+//! filter, pool → telemetry → error → context → chunked, drain, json, wire, settings.
 
 pub mod app;
+mod chunked;
 mod context;
 mod drain;
 mod error;

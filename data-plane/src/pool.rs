@@ -6,7 +6,6 @@
 
 mod balance;
 mod call;
-mod chunked;
 mod connect;
 mod connection;
 mod download;

@@ -2,13 +2,16 @@
 
 use super::{
     call::Call,
-    chunked::{Chunked, Decoded},
     connection::Connection,
     head::Framing,
     local::InFlight,
     outbound::{Outbound, OutboundError},
 };
-use crate::{context::Peer, wire::Elapsed};
+use crate::{
+    chunked::{Chunked, Decoded},
+    context::Peer,
+    wire::Elapsed,
+};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use std::{
@@ -206,6 +209,8 @@ impl Rest {
                 Left::Chunked(chunked) => {
                     match chunked.decode(&mut connection.buffer).map_err(|_| DownloadFault::Truncated)? {
                         Decoded::Data(data) => return Poll::Ready(Ok(Some(data))),
+                        // They end here: what came as a trailer must not be taken for a header.
+                        Decoded::Trailers(_) => continue,
                         Decoded::End => return Poll::Ready(Ok(None)),
                         Decoded::More => ROOM / 4,
                     }

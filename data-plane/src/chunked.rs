@@ -1,32 +1,43 @@
 //! The chunked transfer coding (RFC 9112, 7.1), decoded strictly: what is not exactly that is an error.
 
 use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The longest line of a size and its extensions.
 const MAX_LINE: usize = 4096;
-/// The most bytes of trailers.
+/// The most bytes of trailers, and the most of them.
 const MAX_TRAILERS: usize = 16 * 1024;
+const MAX_TRAILER_FIELDS: usize = 64;
 
 /// Where in the coding the next byte stands.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Chunked {
+pub(crate) enum Chunked {
     /// In the line of a chunk's size.
     Size,
     /// In a chunk, of which so much is left.
     Data(u64),
     /// In the line end behind a chunk.
     End,
-    /// In the trailers, of which so many bytes came.
-    Trailers(usize),
+    /// In the trailers.
+    Trailers(Box<Trailers>),
     /// Behind it all.
     Done,
 }
 
+/// The trailers that came.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Trailers {
+    bytes: usize,
+    fields: HeaderMap,
+}
+
 /// What the bytes that are there yield.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Decoded {
+pub(crate) enum Decoded {
     /// A piece of the body.
     Data(Bytes),
+    /// The trailers, if there are any. They are not headers: whoever passes them on sees to that.
+    Trailers(HeaderMap),
     /// Nothing without more bytes.
     More,
     /// The end.
@@ -35,18 +46,18 @@ pub(super) enum Decoded {
 
 /// It is not the chunked coding.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Malformed;
+pub(crate) struct Malformed;
 
 impl Chunked {
     /// Takes the next piece out of the bytes that came.
-    pub(super) fn decode(&mut self, bytes: &mut BytesMut) -> Result<Decoded, Malformed> {
+    pub(crate) fn decode(&mut self, bytes: &mut BytesMut) -> Result<Decoded, Malformed> {
         loop {
             match self {
                 Chunked::Size => match line(bytes, MAX_LINE)? {
                     None => return Ok(Decoded::More),
                     Some(line) => {
                         *self = match size(&line)? {
-                            0 => Chunked::Trailers(0),
+                            0 => Chunked::Trailers(Box::default()),
                             size => Chunked::Data(size),
                         }
                     }
@@ -68,20 +79,34 @@ impl Chunked {
                     [] | [b'\r'] => return Ok(Decoded::More),
                     [..] => return Err(Malformed),
                 },
-                Chunked::Trailers(seen) => match line(bytes, MAX_TRAILERS - *seen)? {
+                Chunked::Trailers(trailers) => match line(bytes, MAX_TRAILERS - trailers.bytes)? {
                     None => return Ok(Decoded::More),
-                    Some(line) if line.is_empty() => *self = Chunked::Done,
-                    // They are checked, and end here: what came as a trailer must not be taken for a header.
-                    Some(line) => {
-                        let colon = line.iter().position(|byte| *byte == b':').ok_or(Malformed)?;
-                        http::HeaderName::from_bytes(&line[..colon]).map_err(|_| Malformed)?;
-                        http::HeaderValue::from_bytes(&line[colon + 1..]).map_err(|_| Malformed)?;
-                        *seen += line.len() + 2;
+                    Some(line) if line.is_empty() => {
+                        let fields = std::mem::take(&mut trailers.fields);
+                        *self = Chunked::Done;
+                        if !fields.is_empty() {
+                            return Ok(Decoded::Trailers(fields));
+                        }
                     }
+                    Some(line) => trailers.add(&line)?,
                 },
                 Chunked::Done => return Ok(Decoded::End),
             }
         }
+    }
+}
+
+impl Trailers {
+    fn add(&mut self, line: &[u8]) -> Result<(), Malformed> {
+        let colon = line.iter().position(|byte| *byte == b':').ok_or(Malformed)?;
+        let name = HeaderName::from_bytes(&line[..colon]).map_err(|_| Malformed)?;
+        let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).map_err(|_| Malformed)?;
+        self.bytes += line.len() + 2;
+        if self.fields.len() == MAX_TRAILER_FIELDS {
+            return Err(Malformed);
+        }
+        self.fields.append(name, value);
+        Ok(())
     }
 }
 
@@ -125,6 +150,11 @@ mod tests {
         loop {
             match chunked.decode(&mut buffer)? {
                 Decoded::Data(data) => body.extend_from_slice(&data),
+                Decoded::Trailers(trailers) => {
+                    for (name, value) in &trailers {
+                        body.extend_from_slice(format!("[{name}={}]", value.to_str().unwrap()).as_bytes());
+                    }
+                }
                 Decoded::End => {
                     let rest = buffer.iter().copied().chain(pieces.flatten().copied()).collect();
                     return Ok(Some((body, rest)));
@@ -147,13 +177,14 @@ mod tests {
         };
         check("0\r\n\r\n", "", "");
         check("3\r\nabc\r\nA\r\n0123456789\r\n0\r\n\r\nnext", "abc0123456789", "next");
-        check("003;a=\"b\"\r\nabc\r\n0 ; x\r\nx-a: 1\r\nx-b:\r\n\r\n", "abc", "");
+        check("003;a=\"b\"\r\nabc\r\n0 ; x\r\nX-A: 1\r\nx-b:\r\n\r\n", "abc[x-a=1][x-b=]", "");
     }
 
     #[test]
     fn what_is_not_exactly_chunked_is_an_error() {
         let long = format!("1;{}\r\n", "a".repeat(MAX_LINE));
         let trailers = format!("0\r\n{}\r\n", format!("x: {}\r\n", "a".repeat(1000)).repeat(20));
+        let many = format!("0\r\n{}\r\n", "x: y\r\n".repeat(MAX_TRAILER_FIELDS + 1));
         for bytes in [
             "\r\n",
             "g\r\n",
@@ -175,6 +206,8 @@ mod tests {
             "0\r\n: c\r\n",
             "0\r\n\n",
             "0\r\n a: b\r\n",
+            "0\r\na: b\rc\r\n",
+            &many,
             &long,
             &trailers,
         ] {
