@@ -67,6 +67,12 @@ pub(crate) enum Error {
     ConnectRefused,
     #[error("the upstream did not accept a connection in time")]
     ConnectTimeout,
+    #[error("the upstream's certificate is not trusted")]
+    Untrusted,
+    #[error("the upstream's certificate cannot be verified, for this node knows no authority")]
+    NoAuthorities,
+    #[error("the gateway and the upstream could not agree on TLS")]
+    Handshake,
     #[error("the upstream did not answer in time")]
     ResponseTimeout,
     #[error("the upstream closed the connection before it answered")]
@@ -118,6 +124,9 @@ impl Error {
             Error::Resolve => (Upstream, StatusCode::BAD_GATEWAY, "resolve"),
             Error::ConnectRefused => (Upstream, StatusCode::BAD_GATEWAY, "connect"),
             Error::ConnectTimeout => (Upstream, StatusCode::GATEWAY_TIMEOUT, "connect_timeout"),
+            Error::Untrusted => (Upstream, StatusCode::BAD_GATEWAY, "tls_untrusted"),
+            Error::NoAuthorities => (Gateway, StatusCode::BAD_GATEWAY, "tls_no_authorities"),
+            Error::Handshake => (Upstream, StatusCode::BAD_GATEWAY, "tls_handshake"),
             Error::ResponseTimeout => (Upstream, StatusCode::GATEWAY_TIMEOUT, "response_timeout"),
             Error::Closed => (Upstream, StatusCode::BAD_GATEWAY, "closed"),
             Error::BadResponse => (Upstream, StatusCode::BAD_GATEWAY, "bad_response"),

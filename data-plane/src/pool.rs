@@ -13,6 +13,8 @@ mod head;
 mod local;
 mod outbound;
 mod resolve;
+mod stream;
+mod tls;
 
 pub(crate) use call::{Attempts, Call, Outgoing, call};
 pub(crate) use download::{DownloadBody, DownloadFault};
@@ -26,6 +28,7 @@ use std::sync::{
     Arc,
     atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
 };
+use tls::{ClientTls, EndpointTls};
 
 /// An upstream, alive.
 #[derive(Debug)]
@@ -33,10 +36,11 @@ pub(crate) struct Pool {
     spec: Arc<Upstream>,
     // In the order of the spec's.
     endpoints: Vec<Arc<Endpoint>>,
+    tls: Option<ClientTls>,
     id: u64,
 }
 
-/// An endpoint, alive; it outlives the pool it was made for when the next has the same address.
+/// An endpoint, alive; it outlives the pool it was made for when the next has the same address, called in the same way.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     address: Address,
@@ -44,6 +48,8 @@ pub(crate) struct Endpoint {
     text: String,
     id: u64,
     seats: Arc<Seats>,
+    // `None`: cleartext.
+    tls: Option<EndpointTls>,
 }
 
 /// The connections that stand between the node and one endpoint, of all workers; each holds a [`Seat`].
@@ -61,8 +67,18 @@ struct Seat(Arc<Seats>);
 // === impl Pool ===
 
 impl Pool {
-    /// Builds the pool, taking over the endpoints that the previous pool of the name had.
+    /// Builds the pool, taking over the endpoints that the previous pool of the name had; none if they were called in
+    /// another way, for their connections would be used as they are.
     pub(crate) fn build(upstream: &Arc<Upstream>, previous: Option<&Pool>) -> Pool {
+        let previous = previous.filter(|pool| pool.spec.tls == upstream.tls);
+        let tls = match previous {
+            Some(pool) => pool.tls.clone(),
+            None => upstream.tls.as_ref().map(ClientTls::build),
+        };
+        let towards = |address: &Address| {
+            let server_name = upstream.tls.as_ref()?.server_name(address)?;
+            Some(tls.as_ref()?.towards(server_name))
+        };
         let inherit = |address: &Address| {
             previous.and_then(|pool| pool.endpoints.iter().find(|endpoint| endpoint.address == *address)).cloned()
         };
@@ -71,13 +87,14 @@ impl Pool {
             text: address.to_string(),
             id: next_id(),
             seats: Arc::default(),
+            tls: towards(address),
         };
         let endpoints = upstream
             .endpoints
             .iter()
             .map(|spec| inherit(&spec.address).unwrap_or_else(|| Arc::new(build(&spec.address))))
             .collect();
-        Pool { spec: upstream.clone(), endpoints, id: next_id() }
+        Pool { spec: upstream.clone(), endpoints, tls, id: next_id() }
     }
 
     /// The upstream's name.

@@ -3,6 +3,7 @@
 //! A node of the real workers runs inside the test; clients and upstreams are blocking sockets in threads, so that a test
 //! says exactly what is sent and reads exactly what comes. Nobody sleeps: whoever waits, waits for something that happens.
 
+mod authority;
 mod bodies;
 mod draining;
 mod framing;
@@ -10,4 +11,5 @@ mod harness;
 mod headers;
 mod records;
 mod timeouts;
+mod upstream_tls;
 mod upstreams;

@@ -1,5 +1,9 @@
 //! Upstreams, checked.
 
+mod tls;
+
+pub use tls::{MinVersion, Trust, UpstreamTls};
+
 use crate::{
     fields::{check_labels, check_name},
     invalid::Faults,
@@ -39,6 +43,8 @@ pub struct Upstream {
     pub idle_connection: Duration,
     /// Policies of every call.
     pub policies: Vec<Attachment>,
+    /// TLS towards the endpoints; `None`: cleartext.
+    pub tls: Option<UpstreamTls>,
 }
 
 /// One server.
@@ -113,6 +119,7 @@ impl Upstream {
             (max, duration("idle", &connections.idle, faults).unwrap_or(Duration::from_secs(60)))
         });
         let policies = Attachment::check_list(&message.policies, faults);
+        let tls = message.tls.as_ref().map(|tls| UpstreamTls::check(tls, &endpoints, faults));
         let labels = message.labels.clone();
         Some(Upstream {
             name: name?,
@@ -124,6 +131,7 @@ impl Upstream {
             max_connections,
             idle_connection,
             policies,
+            tls,
         })
     }
 }

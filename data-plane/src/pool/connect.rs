@@ -1,8 +1,11 @@
 //! Dialling an endpoint.
 
 use super::{
+    Endpoint,
     connection::Connection,
     local::{LocalEndpoint, Upstreams},
+    stream::Stream,
+    tls::HandshakeError,
 };
 use crate::{error::Error, wire::Wire};
 use std::{net::IpAddr, time::Duration};
@@ -24,17 +27,17 @@ pub(super) async fn connect(endpoint: &LocalEndpoint, dial: Dial<'_>) -> Result<
     Ok(Connection::new(stream, seat))
 }
 
-async fn open(endpoint: &LocalEndpoint, to: &Dial<'_>) -> Result<TcpStream, Error> {
+async fn open(endpoint: &LocalEndpoint, to: &Dial<'_>) -> Result<Stream, Error> {
     let address = &endpoint.endpoint.address;
     if let Ok(ip) = address.host.parse::<IpAddr>() {
-        return dial(ip, address.port).await;
+        return dial(endpoint, ip).await;
     }
     let addresses = to.upstreams.resolver.resolve(&address.host).await.map_err(|_| Error::Resolve)?;
     // Each has its share of the time, or one that is silent would take all of it.
     let share = to.within / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
     let mut failure = Error::Resolve;
     for ip in addresses.iter() {
-        match tokio::time::timeout(share, dial(*ip, address.port)).await {
+        match tokio::time::timeout(share, dial(endpoint, *ip)).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => failure = error,
             Err(_) => failure = Error::ConnectTimeout,
@@ -43,10 +46,17 @@ async fn open(endpoint: &LocalEndpoint, to: &Dial<'_>) -> Result<TcpStream, Erro
     Err(failure)
 }
 
-async fn dial(ip: IpAddr, port: u16) -> Result<TcpStream, Error> {
-    let stream = TcpStream::connect((ip, port)).await.map_err(|_| Error::ConnectRefused)?;
+async fn dial(endpoint: &LocalEndpoint, ip: IpAddr) -> Result<Stream, Error> {
+    let Endpoint { address, tls, .. } = &*endpoint.endpoint;
+    let stream = TcpStream::connect((ip, address.port)).await.map_err(|_| Error::ConnectRefused)?;
     // Without it a small request waits for the acknowledgement of the one before; that it cannot be set is no reason
     // to fail.
     stream.set_nodelay(true).ok();
-    Ok(stream)
+    let Some(tls) = tls else { return Ok(Stream::Plain(stream)) };
+    tls.handshake(stream).await.map_err(|HandshakeError { error, detail }| {
+        if endpoint.may_complain() {
+            tracing::warn!(endpoint = endpoint.as_str(), %ip, error = %detail, "failed to agree with an endpoint on TLS");
+        }
+        error
+    })
 }

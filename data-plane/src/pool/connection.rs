@@ -11,6 +11,8 @@ use super::{
     head::{self, BadHead, Head, MAX_HEAD, RequestFraming},
     local::InFlight,
     outbound::{Outbound, OutboundError, Side},
+    stream::Stream,
+    tls::tls_error,
 };
 use crate::{
     context::{UploadBody, UploadFault},
@@ -23,9 +25,9 @@ use std::{
     future::poll_fn,
     io,
     pin::pin,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, ready},
 };
-use tokio::{io::AsyncReadExt, net::TcpStream};
+use tokio::io::AsyncReadExt;
 
 /// How many interim responses may come before the response.
 const MAX_INTERIM: usize = 16;
@@ -35,7 +37,7 @@ const HEAD_ROOM: usize = 4096;
 /// A connection.
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Stream,
     /// What was read, but not used yet.
     pub(super) buffer: BytesMut,
     seat: Seat,
@@ -55,14 +57,14 @@ pub(super) enum SendError {
 // === impl Connection ===
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, seat: Seat) -> Connection {
+    pub(super) fn new(stream: Stream, seat: Seat) -> Connection {
         Connection { stream, buffer: BytesMut::new(), seat }
     }
 
-    /// Whether an idle connection still stands, as far as the runtime knows: to ask the kernel would cost a call.
-    pub(super) fn is_open(&self) -> bool {
-        // Nothing is expected on it: what can be read now is its end, or what nobody asked for.
-        self.stream.poll_read_ready(&mut Context::from_waker(Waker::noop())).is_pending()
+    /// Whether an idle connection still stands. Nothing is expected on it: what can be read now is its end, or what nobody
+    /// asked for.
+    pub(super) fn is_open(&mut self) -> bool {
+        self.stream.is_quiet()
     }
 
     pub(super) fn seat_is_wanted(&self) -> bool {
@@ -175,6 +177,11 @@ impl Connection {
             let room = if self.buffer.is_empty() { HEAD_ROOM } else { MAX_HEAD / 8 };
             match ready!(self.poll_read(room, cx)) {
                 Ok(n) if n > 0 => {}
+                // With TLS 1.3 a server looks at the client's certificate, or misses it, when the client thinks that
+                // all is well.
+                Err(error) if matches!(tls_error(&error), Some(rustls::Error::AlertReceived(_))) => {
+                    return Poll::Ready(Err(SendError::Final(Error::Handshake)));
+                }
                 Ok(_) | Err(_) if self.buffer.is_empty() => {
                     return Poll::Ready(Err(SendError::Unanswered(Error::Closed)));
                 }

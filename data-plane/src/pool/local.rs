@@ -7,12 +7,15 @@ use std::{
     cell::{Cell, RefCell},
     rc::{Rc, Weak},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// The most buffers that are kept, and how large they may have grown.
 const MAX_BUFFERS: usize = 256;
 const MAX_BUFFER: usize = 16 * 1024;
+
+/// How long the log hears nothing more of an endpoint that cannot be called.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// All that a worker has of upstreams. Only routes hold pools, and only pools hold endpoints.
 #[derive(Debug, Default)]
@@ -41,6 +44,7 @@ pub(crate) struct LocalEndpoint {
     // The last given back is the first taken: its socket and its buffers are warm, and what is too many grows old.
     idle: RefCell<Vec<Idle>>,
     in_flight: Cell<u32>,
+    complained: Cell<Option<Instant>>,
 }
 
 /// A request under way to an endpoint.
@@ -86,8 +90,12 @@ impl Upstreams {
         if let Some(local) = endpoints.get(&endpoint.id).and_then(Weak::upgrade) {
             return local;
         }
-        let local =
-            Rc::new(LocalEndpoint { endpoint: endpoint.clone(), idle: RefCell::default(), in_flight: Cell::new(0) });
+        let local = Rc::new(LocalEndpoint {
+            endpoint: endpoint.clone(),
+            idle: RefCell::default(),
+            in_flight: Cell::default(),
+            complained: Cell::default(),
+        });
         endpoints.insert(endpoint.id, Rc::downgrade(&local));
         local
     }
@@ -121,9 +129,19 @@ impl LocalEndpoint {
         self.endpoint.as_str()
     }
 
+    /// Whether the log may hear of it: what fails for every request need not be said for every request.
+    pub(super) fn may_complain(&self) -> bool {
+        let now = Instant::now();
+        let may = self.complained.get().is_none_or(|last| now.duration_since(last) >= QUIET);
+        if may {
+            self.complained.set(Some(now));
+        }
+        may
+    }
+
     pub(super) fn take_idle(&self) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
-        while let Some(Idle { connection, .. }) = idle.pop() {
+        while let Some(Idle { mut connection, .. }) = idle.pop() {
             if connection.is_open() {
                 return Some(connection);
             }
@@ -137,12 +155,12 @@ impl LocalEndpoint {
         }
     }
 
-    fn sweep(&self, now: Instant, limit: std::time::Duration) {
+    fn sweep(&self, now: Instant, limit: Duration) {
         let mut idle = self.idle.borrow_mut();
         // The oldest stand first.
         let old = idle.iter().take_while(|idle| now.duration_since(idle.since) >= limit).count();
         idle.drain(..old);
-        idle.retain(|idle| idle.connection.is_open() && !idle.connection.seat_is_wanted());
+        idle.retain_mut(|idle| idle.connection.is_open() && !idle.connection.seat_is_wanted());
     }
 }
 

@@ -1,14 +1,14 @@
 //! A request on its way out: the head and what is there of the body in one write, then the rest as it comes.
 
-use super::head::RequestFraming;
+use super::{head::RequestFraming, stream::Stream};
 use crate::context::{UploadBody, UploadFault};
 use bytes::{Buf, Bytes};
 use std::{
     io::{self, IoSlice, Write},
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
-use tokio::{io::AsyncWrite, net::TcpStream};
+use tokio::io::AsyncWrite;
 
 /// A request on its way out.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub(super) struct Outbound {
     framing: RequestFraming,
     written: u64,
     moved: bool,
+    // What was written has left for the socket; TLS may hold some of it back.
+    flushed: bool,
     // The upstream takes no more; it may have answered before.
     broken: bool,
     waits_for: Side,
@@ -58,6 +60,7 @@ impl Outbound {
             framing,
             written: 0,
             moved: false,
+            flushed: true,
             broken: false,
             waits_for: Side::Upstream,
         }
@@ -86,7 +89,7 @@ impl Outbound {
     }
 
     /// Writes until all of it is written; never ready once the upstream takes no more.
-    pub(super) fn poll(&mut self, stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<Result<(), OutboundError>> {
+    pub(super) fn poll(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<Result<(), OutboundError>> {
         if self.broken {
             return Poll::Pending;
         }
@@ -97,6 +100,9 @@ impl Outbound {
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(fault)) => return Poll::Ready(Err(OutboundError::Upload(fault))),
                     Poll::Pending if self.at == self.prefix.len() => {
+                        // The upstream may wait for just what was written; if it does not take that, it is the one that
+                        // is waited for.
+                        ready!(self.poll_flush(stream, cx));
                         self.waits_for = Side::Client;
                         return Poll::Pending;
                     }
@@ -105,23 +111,43 @@ impl Outbound {
             }
             if self.at == self.prefix.len() && self.data.is_empty() && self.suffix.is_empty() {
                 if self.body.is_none() {
-                    return Poll::Ready(Ok(()));
+                    return self.poll_flush(stream, cx).map(Ok);
                 }
                 continue;
             }
             match self.poll_write(stream, cx) {
                 Poll::Ready(Ok(n)) if n > 0 => self.advance(n),
                 Poll::Ready(Ok(_) | Err(_)) if self.written == 0 => return Poll::Ready(Err(OutboundError::Unsent)),
-                Poll::Ready(Ok(_) | Err(_)) => {
-                    (self.broken, self.waits_for) = (true, Side::Upstream);
-                    return Poll::Pending;
-                }
+                Poll::Ready(Ok(_) | Err(_)) => return self.breaks(),
                 Poll::Pending => {
                     self.waits_for = Side::Upstream;
                     return Poll::Pending;
                 }
             }
         }
+    }
+
+    fn poll_flush(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<()> {
+        if self.flushed {
+            return Poll::Ready(());
+        }
+        match Pin::new(stream).poll_flush(cx) {
+            Poll::Ready(Ok(())) => {
+                self.flushed = true;
+                Poll::Ready(())
+            }
+            Poll::Ready(Err(_)) => self.breaks(),
+            Poll::Pending => {
+                self.waits_for = Side::Upstream;
+                Poll::Pending
+            }
+        }
+    }
+
+    // The upstream takes no more of it, but may have answered.
+    fn breaks<T>(&mut self) -> Poll<T> {
+        (self.broken, self.waits_for) = (true, Side::Upstream);
+        Poll::Pending
     }
 
     // The next piece of the body, framed.
@@ -157,7 +183,7 @@ impl Outbound {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_write(&self, stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn poll_write(&self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let prefix = &self.prefix[self.at..];
         let stream = Pin::new(stream);
         if self.data.is_empty() && self.suffix.is_empty() {
@@ -168,6 +194,7 @@ impl Outbound {
 
     fn advance(&mut self, mut n: usize) {
         self.moved = true;
+        self.flushed = false;
         self.written += n as u64;
         let prefix = n.min(self.prefix.len() - self.at);
         self.at += prefix;

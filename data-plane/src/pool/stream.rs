@@ -1,0 +1,117 @@
+//! The bytes of a connection, in cleartext or by TLS.
+
+use std::{
+    io::{self, IoSlice, Write},
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+use tokio::{
+    io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+use tokio_rustls::client::TlsStream;
+
+/// The bytes of a connection.
+#[derive(Debug)]
+pub(super) enum Stream {
+    /// As they are.
+    Plain(TcpStream),
+    /// Inside TLS.
+    Tls(Box<Tls>),
+}
+
+/// TLS; whoever lets go of it says so to the other end.
+#[derive(Debug)]
+pub(super) struct Tls(TlsStream<TcpStream>);
+
+// What can be written at once, and nothing more.
+struct AtOnce<'a>(&'a TcpStream);
+
+// === impl Stream ===
+
+impl Stream {
+    /// After the handshake.
+    pub(super) fn tls(stream: TlsStream<TcpStream>) -> Stream {
+        Stream::Tls(Box::new(Tls(stream)))
+    }
+
+    /// Whether nothing came and the other end is there, as far as the runtime knows: to ask the kernel would cost a call.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        match self {
+            Stream::Plain(stream) => stream.poll_read_ready(&mut cx).is_pending(),
+            // What can be read may be tickets for the next handshake, which are nothing.
+            Stream::Tls(tls) => Pin::new(&mut tls.0).poll_fill_buf(&mut cx).is_pending(),
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::Tls(tls) => Pin::new(&mut tls.0).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Stream::Tls(tls) => Pin::new(&mut tls.0).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Stream::Tls(tls) => Pin::new(&mut tls.0).poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Tls(tls) => Pin::new(&mut tls.0).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Tls(tls) => Pin::new(&mut tls.0).poll_shutdown(cx),
+        }
+    }
+}
+
+// === impl Tls ===
+
+impl Drop for Tls {
+    fn drop(&mut self) {
+        let (stream, session) = self.0.get_mut();
+        session.send_close_notify();
+        // A goodbye that does not fit is not worth a wait.
+        while session.wants_write() && session.write_tls(&mut AtOnce(stream)).is_ok_and(|n| n > 0) {}
+    }
+}
+
+// === impl AtOnce ===
+
+impl Write for AtOnce<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

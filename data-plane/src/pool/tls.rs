@@ -1,0 +1,174 @@
+//! TLS towards endpoints: who is believed, and what came of a handshake.
+//!
+//! What could be wrong with the configuration was found when it was checked; what is left to fail is the handshake. A
+//! configuration and its tickets are shared by all endpoints and workers of an upstream, and outlive changes of it that
+//! leave TLS alone.
+
+use super::stream::Stream;
+use crate::error::Error;
+use proto::upstream::{MinVersion, Trust, UpstreamTls};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime},
+    version::{TLS12, TLS13},
+};
+use std::{
+    io,
+    sync::{Arc, OnceLock},
+};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+/// TLS towards the endpoints of one upstream.
+#[derive(Clone, Debug)]
+pub(super) struct ClientTls {
+    config: Arc<ClientConfig>,
+    // Nobody is trusted, because the system of the node names nobody.
+    rootless: bool,
+}
+
+/// TLS towards one endpoint.
+#[derive(Debug)]
+pub(super) struct EndpointTls {
+    tls: ClientTls,
+    server_name: ServerName<'static>,
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(super) struct HandshakeError {
+    pub(super) error: Error,
+    /// For the operator.
+    pub(super) detail: io::Error,
+}
+
+// Believes whoever has the key of the certificate that it shows.
+#[derive(Debug)]
+struct AnybodyVerifier(Arc<CryptoProvider>);
+
+// === impl ClientTls ===
+
+impl ClientTls {
+    /// Builds what the workers share.
+    pub(super) fn build(spec: &UpstreamTls) -> ClientTls {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let versions: &[&SupportedProtocolVersion] = match spec.min_version {
+            MinVersion::Tls12 => &[&TLS13, &TLS12],
+            MinVersion::Tls13 => &[&TLS13],
+        };
+        let builder = ClientConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(versions)
+            .expect("the provider has suites for both versions");
+        let mut rootless = false;
+        let builder = match &spec.trust {
+            Trust::System => {
+                let roots = system_roots();
+                rootless = roots.is_empty();
+                builder.with_root_certificates(roots)
+            }
+            Trust::Authorities(authorities) => {
+                let mut roots = RootCertStore::empty();
+                // Each was tried when the configuration was checked.
+                roots.add_parsable_certificates(authorities.iter().cloned());
+                builder.with_root_certificates(roots)
+            }
+            Trust::Anybody => builder.dangerous().with_custom_certificate_verifier(Arc::new(AnybodyVerifier(provider))),
+        };
+        let mut config = builder.with_no_client_auth();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        ClientTls { config: Arc::new(config), rootless }
+    }
+
+    /// TLS towards an endpoint whose certificate has to be for this name.
+    pub(super) fn towards(&self, server_name: ServerName<'static>) -> EndpointTls {
+        EndpointTls { tls: self.clone(), server_name }
+    }
+}
+
+// The certificates that the system trusts. They are read once; that there are none may be mended.
+fn system_roots() -> Arc<RootCertStore> {
+    static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    if let Some(roots) = ROOTS.get() {
+        return roots.clone();
+    }
+    let loaded = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(loaded.certs);
+    let roots = Arc::new(roots);
+    if roots.is_empty() {
+        let errors = loaded.errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        tracing::error!(
+            errors,
+            "this system trusts no certificates; install its ca-certificates, or give the upstreams a `tls.ca`"
+        );
+        return roots;
+    }
+    ROOTS.get_or_init(|| roots).clone()
+}
+
+// === impl EndpointTls ===
+
+impl EndpointTls {
+    /// Shakes hands.
+    pub(super) async fn handshake(&self, stream: TcpStream) -> Result<Stream, HandshakeError> {
+        let connector = TlsConnector::from(self.tls.config.clone());
+        match connector.connect(self.server_name.clone(), stream).await {
+            Ok(stream) => Ok(Stream::tls(stream)),
+            Err(detail) => Err(HandshakeError { error: self.error(&detail), detail }),
+        }
+    }
+
+    fn error(&self, detail: &io::Error) -> Error {
+        match tls_error(detail) {
+            Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) if self.tls.rootless => {
+                Error::NoAuthorities
+            }
+            Some(rustls::Error::InvalidCertificate(_)) => Error::Untrusted,
+            Some(_) | None => Error::Handshake,
+        }
+    }
+}
+
+/// What TLS says about a failure of the connection, if it has anything to do with it.
+pub(super) fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+// === impl AnybodyVerifier ===
+
+impl ServerCertVerifier for AnybodyVerifier {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,192 @@
+//! TLS towards the endpoints of an upstream, checked: what a node makes of it cannot fail.
+
+use super::{Address, Endpoint};
+use crate::{invalid::Faults, pb};
+use rustls::{
+    RootCertStore,
+    pki_types::{
+        CertificateDer, ServerName,
+        pem::{PemObject, SectionKind},
+    },
+};
+
+/// TLS towards endpoints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// Whose word is taken for who an endpoint is.
+    pub trust: Trust,
+    /// The name that the certificates have to be for; `None`: the host of each endpoint.
+    pub server_name: Option<ServerName<'static>>,
+    /// The oldest version that is spoken.
+    pub min_version: MinVersion,
+}
+
+/// Whose word is taken for who an endpoint is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// That of the authorities that the system trusts.
+    System,
+    /// That of these; each can be one.
+    Authorities(Vec<CertificateDer<'static>>),
+    /// The endpoint's own.
+    Anybody,
+}
+
+/// The oldest version of TLS that is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MinVersion {
+    /// 1.2.
+    Tls12,
+    /// 1.3.
+    Tls13,
+}
+
+// === impl UpstreamTls ===
+
+impl UpstreamTls {
+    /// Checks the field `tls`, of an upstream with these endpoints.
+    pub(super) fn check(message: &pb::UpstreamTls, endpoints: &[Endpoint], faults: &mut Faults) -> UpstreamTls {
+        let server_name = match message.server_name.as_str() {
+            "" => {
+                let nameless = |endpoint: &&Endpoint| server_name(&endpoint.address).is_none();
+                if let Some(endpoint) = endpoints.iter().find(nameless) {
+                    let detail = format!(
+                        "no certificate can be for {:?}; say in `server_name` what it is for",
+                        endpoint.address.host
+                    );
+                    faults.note_at("tls", detail);
+                }
+                None
+            }
+            text => faults.at("tls", |faults| {
+                let name = ServerName::try_from(text.to_string());
+                let advice = |_| format!("{text:?} is not a host name or an IP address; it has no port");
+                faults.at("server_name", |faults| faults.take(name.map_err(advice)))
+            }),
+        };
+        faults.at("tls", |faults| UpstreamTls {
+            trust: Trust::check(message, faults),
+            server_name,
+            min_version: match message.min_version.as_str() {
+                "" | "1.2" => MinVersion::Tls12,
+                "1.3" => MinVersion::Tls13,
+                other => {
+                    faults.note_at(
+                        "min_version",
+                        format!("{other:?} is not a version of TLS that is spoken: \"1.2\" or \"1.3\""),
+                    );
+                    MinVersion::Tls12
+                }
+            },
+        })
+    }
+
+    /// The name that the certificate of an endpoint has to be for; `None` only where that was noted as a fault.
+    pub fn server_name(&self, address: &Address) -> Option<ServerName<'static>> {
+        self.server_name.clone().or_else(|| server_name(address))
+    }
+}
+
+fn server_name(address: &Address) -> Option<ServerName<'static>> {
+    ServerName::try_from(address.host.clone()).ok()
+}
+
+// === impl Trust ===
+
+impl Trust {
+    fn check(message: &pb::UpstreamTls, faults: &mut Faults) -> Trust {
+        match (message.ca.as_str(), message.insecure_skip_verify) {
+            ("", true) => Trust::Anybody,
+            ("", false) => Trust::System,
+            (_, true) => {
+                faults
+                    .note_at("insecure_skip_verify", "with a `ca` certificates are verified; leave out one of the two");
+                Trust::Anybody
+            }
+            (text, false) => {
+                let authorities = faults.at("ca", |faults| faults.take(authorities(text)));
+                Trust::Authorities(authorities.unwrap_or_default())
+            }
+        }
+    }
+}
+
+// All certificates of the text. What else it holds is somebody's mistake, and if it is a key a grave one.
+fn authorities(text: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+    let mut authorities = Vec::new();
+    let mut roots = RootCertStore::empty();
+    for (at, section) in <(SectionKind, Vec<u8>)>::pem_slice_iter(text.as_bytes()).enumerate() {
+        let number = at + 1;
+        let (kind, der) = section.map_err(|error| format!("block {number} is not PEM: {error}"))?;
+        if kind != SectionKind::Certificate {
+            return Err(format!("block {number} is not a CERTIFICATE; nothing else belongs here"));
+        }
+        let certificate = CertificateDer::from(der);
+        roots.add(certificate.clone()).map_err(|error| format!("certificate {number} cannot be read: {error}"))?;
+        authorities.push(certificate);
+    }
+    match authorities.is_empty() {
+        true => Err("there is no certificate; it begins with -----BEGIN CERTIFICATE-----".into()),
+        false => Ok(authorities),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(message: &pb::UpstreamTls, host: &str) -> Result<UpstreamTls, Vec<String>> {
+        let mut faults = Faults::default();
+        let endpoint = Endpoint { address: Address { host: host.into(), port: 443 }, weight: 1 };
+        let tls = UpstreamTls::check(message, &[endpoint], &mut faults);
+        let found: Vec<String> = faults.into_found().iter().map(ToString::to_string).collect();
+        if found.is_empty() { Ok(tls) } else { Err(found) }
+    }
+
+    fn pem() -> String {
+        let key = rcgen::KeyPair::generate().unwrap();
+        rcgen::CertificateParams::new(vec!["a".into()]).unwrap().self_signed(&key).unwrap().pem()
+    }
+
+    #[test]
+    fn what_is_left_out_is_strict() {
+        let tls = check(&pb::UpstreamTls::default(), "a").unwrap();
+        assert_eq!(tls, UpstreamTls { trust: Trust::System, server_name: None, min_version: MinVersion::Tls12 });
+        assert_eq!(tls.server_name(&Address { host: "a".into(), port: 1 }), ServerName::try_from("a").ok());
+        assert_eq!(tls.server_name(&Address { host: "::1".into(), port: 1 }), ServerName::try_from("::1").ok());
+    }
+
+    #[test]
+    fn all_certificates_are_taken() {
+        let message = pb::UpstreamTls { ca: format!("# ours\n{}\n{}", pem(), pem()), ..Default::default() };
+        let Trust::Authorities(authorities) = check(&message, "a").unwrap().trust else { panic!("they are given") };
+        assert_eq!(authorities.len(), 2);
+    }
+
+    #[test]
+    fn faults_say_where_and_what_to_do() {
+        let says = |message: pb::UpstreamTls, host: &str, expect: &str| {
+            let faults = check(&message, host).unwrap_err();
+            assert!(faults.len() == 1 && faults[0].starts_with(expect), "{faults:?}");
+        };
+        let default = pb::UpstreamTls::default;
+        let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
+        let rubbish = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        says(pb::UpstreamTls { ca: "x".into(), ..default() }, "a", "/tls/ca: there is no certificate");
+        says(pb::UpstreamTls { ca: pem() + &key, ..default() }, "a", "/tls/ca: block 2 is not a CERTIFICATE");
+        says(pb::UpstreamTls { ca: pem() + rubbish, ..default() }, "a", "/tls/ca: certificate 2 cannot be read");
+        says(pb::UpstreamTls { ca: rubbish[..40].into(), ..default() }, "a", "/tls/ca: block 1 is not PEM");
+        says(
+            pb::UpstreamTls { server_name: "a:1".into(), ..default() },
+            "a",
+            "/tls/server_name: \"a:1\" is not a host name",
+        );
+        says(
+            pb::UpstreamTls { min_version: "1.1".into(), ..default() },
+            "a",
+            "/tls/min_version: \"1.1\" is not a version",
+        );
+        says(pb::UpstreamTls { ca: pem(), insecure_skip_verify: true, ..default() }, "a", "/tls/insecure_skip_verify");
+        says(default(), "1.2.3", "/tls: no certificate can be for \"1.2.3\"");
+    }
+}
