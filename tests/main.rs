@@ -10,6 +10,7 @@ mod database_away;
 mod dev;
 mod drains;
 mod harness;
+mod health;
 mod limits;
 mod no_request_lost;
 mod refused;

@@ -3,6 +3,10 @@
 //! In memory only: after a restart the nodes come back within seconds and say it again. What a node reports changes
 //! nothing but this, so it can never set off a new configuration.
 
+mod health;
+
+pub use health::{EndpointDown, NodeHealth, UpstreamHealth};
+
 use crate::telemetry::Telemetry;
 use proto::{identity::Identity, invalid::Invalid};
 use std::{
@@ -62,6 +66,8 @@ pub struct NodeStatus {
     pub refused: Option<RefusedStatus>,
     /// It takes no new connections and ends soon.
     pub draining: bool,
+    /// The endpoints that take no traffic there.
+    pub health: NodeHealth,
 }
 
 /// What a node runs.
@@ -220,6 +226,7 @@ impl Nodes {
             running: before.as_ref().and_then(|node| node.status.running.clone()),
             refused: before.and_then(|node| node.status.refused),
             draining: false,
+            health: NodeHealth::default(),
         };
         let mut node = Node { status, seen: Instant::now(), superseded: superseded.clone() };
         match who.running {
@@ -311,6 +318,11 @@ impl Session {
             }
             node.status.draining = draining;
         });
+    }
+
+    /// How the endpoints are there.
+    pub(crate) fn health(&self, health: NodeHealth) {
+        self.update(|node| node.status.health = health);
     }
 
     fn update(&self, change: impl FnOnce(&mut Node)) {

@@ -90,7 +90,9 @@ pub async fn build(settings: Settings) -> anyhow::Result<App> {
     };
     let workers = Workers::start(&settings, listeners, &live, &telemetry).context("failed to start the workers")?;
     threads.build(builder)?;
-    threads.control(Control { source, status_listener, telemetry: telemetry.clone(), router: live })?;
+    let control =
+        Control { source, status_listener, telemetry: telemetry.clone(), router: live, status: status.clone() };
+    threads.control(control)?;
     let Settings { shutdown_delay, drain_timeout, .. } = settings;
     Ok(App { addresses, status_address, node_id, shutdown_delay, drain_timeout, workers, telemetry, status, threads })
 }

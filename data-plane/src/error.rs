@@ -59,6 +59,8 @@ pub(crate) enum Error {
     Panic,
     #[error("no endpoint of the upstream takes traffic")]
     NoEndpoint,
+    #[error("no endpoint of the upstream is healthy")]
+    NoHealthyEndpoint,
     #[error("all connections to the upstream are in use")]
     Overflow,
     #[error("the upstream's name could not be resolved")]
@@ -120,6 +122,7 @@ impl Error {
             Error::RewrittenPath(_) => (Client, StatusCode::BAD_REQUEST, "rewrite"),
             Error::Panic => (Gateway, StatusCode::INTERNAL_SERVER_ERROR, "panic"),
             Error::NoEndpoint => (Gateway, StatusCode::SERVICE_UNAVAILABLE, "no_endpoint"),
+            Error::NoHealthyEndpoint => (Upstream, StatusCode::SERVICE_UNAVAILABLE, "no_healthy_endpoint"),
             Error::Overflow => (Gateway, StatusCode::SERVICE_UNAVAILABLE, "overflow"),
             Error::Resolve => (Upstream, StatusCode::BAD_GATEWAY, "resolve"),
             Error::ConnectRefused => (Upstream, StatusCode::BAD_GATEWAY, "connect"),

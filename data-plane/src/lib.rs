@@ -4,7 +4,7 @@
 //! [`router`]. One worker a core answers requests without a lock, a shared counter or a wake across threads; everything
 //! that may take its time (the control stream, building routers, the status port) happens on other threads.
 //!
-//! Floors, top to bottom; no import runs back up: app → status, snapshot → worker → listener → proxy → router →
+//! Floors, top to bottom; no import runs back up: app → upkeep → status, snapshot → worker → listener → proxy → router →
 //! filter, pool → telemetry → error → context → chunked, drain, json, wire, settings.
 
 pub mod app;
@@ -26,5 +26,6 @@ mod status;
 mod telemetry;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 mod wire;
 mod worker;

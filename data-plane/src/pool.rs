@@ -10,6 +10,9 @@ mod connect;
 mod connection;
 mod download;
 mod head;
+mod health;
+mod judge;
+mod live;
 mod local;
 mod outbound;
 mod resolve;
@@ -18,8 +21,10 @@ mod tls;
 
 pub(crate) use call::{Attempts, Call, Outgoing, call};
 pub(crate) use download::{DownloadBody, DownloadFault};
+pub(crate) use health::{HealthReport, Vitals, checks::check};
 pub(crate) use local::{LocalPool, Upstreams};
 
+use health::Health;
 use proto::{
     name::Name,
     upstream::{Address, Upstream},
@@ -37,6 +42,7 @@ pub(crate) struct Pool {
     // In the order of the spec's.
     endpoints: Vec<Arc<Endpoint>>,
     tls: Option<ClientTls>,
+    vitals: Arc<Vitals>,
     id: u64,
 }
 
@@ -50,6 +56,7 @@ pub(crate) struct Endpoint {
     seats: Arc<Seats>,
     // `None`: cleartext.
     tls: Option<EndpointTls>,
+    health: Health,
 }
 
 /// The connections that stand between the node and one endpoint, of all workers; each holds a [`Seat`].
@@ -82,19 +89,21 @@ impl Pool {
         let inherit = |address: &Address| {
             previous.and_then(|pool| pool.endpoints.iter().find(|endpoint| endpoint.address == *address)).cloned()
         };
+        let vitals = previous.map(|pool| pool.vitals.clone()).unwrap_or_default();
         let build = |address: &Address| Endpoint {
             address: address.clone(),
             text: address.to_string(),
             id: next_id(),
             seats: Arc::default(),
             tls: towards(address),
+            health: Health::new(&vitals),
         };
         let endpoints = upstream
             .endpoints
             .iter()
             .map(|spec| inherit(&spec.address).unwrap_or_else(|| Arc::new(build(&spec.address))))
             .collect();
-        Pool { spec: upstream.clone(), endpoints, tls, id: next_id() }
+        Pool { spec: upstream.clone(), endpoints, tls, vitals, id: next_id() }
     }
 
     /// The upstream's name.
@@ -111,6 +120,16 @@ impl Pool {
     pub(crate) fn endpoints(&self) -> &[Arc<Endpoint>] {
         &self.endpoints
     }
+
+    /// What they share of their health.
+    pub(crate) fn vitals(&self) -> &Vitals {
+        &self.vitals
+    }
+
+    /// What tells it from the pool of the same name in another router.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
 }
 
 // === impl Endpoint ===
@@ -124,6 +143,11 @@ impl Endpoint {
     /// How many connections stand, of all workers.
     pub(crate) fn connections(&self) -> u32 {
         self.seats.taken.load(Relaxed)
+    }
+
+    /// Whether it is neither ejected nor failing its checks.
+    pub(crate) fn is_healthy(&self) -> bool {
+        self.health.down().is_none()
     }
 }
 

@@ -9,6 +9,7 @@ mod draining;
 mod framing;
 mod harness;
 mod headers;
+mod health;
 mod records;
 mod timeouts;
 mod upstream_tls;

@@ -2,11 +2,12 @@
 
 use crate::{
     invalid::Faults,
+    matching::host_name,
     name::Name,
     pb,
     template::{Target, Template},
 };
-use http::{HeaderName, header};
+use http::{HeaderName, HeaderValue, header};
 use std::collections::BTreeMap;
 
 /// The most labels of a resource.
@@ -99,4 +100,17 @@ fn header_name(text: &str) -> Result<HeaderName, String> {
         return Err(format!("{text:?} frames the message or belongs to the connection, and cannot be changed"));
     }
     Ok(name)
+}
+
+/// A host with or without a port, as a `Host` header has it.
+pub(crate) fn authority(text: &str) -> Result<HeaderValue, String> {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') && !host.is_empty() => (host, Some(port)),
+        _ => (text, None),
+    };
+    host_name(host)?;
+    if port.is_some_and(|port| port.parse::<u16>().is_err() || !port.bytes().all(|c| c.is_ascii_digit())) {
+        return Err(format!("{text:?} has a port that is not one"));
+    }
+    HeaderValue::from_str(text).map_err(|_| format!("{text:?} is not a host"))
 }

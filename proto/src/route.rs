@@ -1,7 +1,7 @@
 //! Routes, checked.
 
 use crate::{
-    fields::{HeaderTemplate, check_headers, check_labels, check_name, check_reference},
+    fields::{HeaderTemplate, authority, check_headers, check_labels, check_name, check_reference},
     invalid::Faults,
     matching::{Match, PathPattern, Scheme, scheme},
     name::Name,
@@ -272,17 +272,4 @@ impl BodyLimit {
             text => quantity::size(text).map(BodyLimit::Bytes),
         }
     }
-}
-
-/// A host with or without a port, as a `Host` header has it.
-fn authority(text: &str) -> Result<HeaderValue, String> {
-    let (host, port) = match text.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') && !host.is_empty() => (host, Some(port)),
-        _ => (text, None),
-    };
-    crate::matching::host_name(host)?;
-    if port.is_some_and(|port| port.parse::<u16>().is_err() || !port.bytes().all(|c| c.is_ascii_digit())) {
-        return Err(format!("{text:?} has a port that is not one"));
-    }
-    HeaderValue::from_str(text).map_err(|_| format!("{text:?} is not a host"))
 }

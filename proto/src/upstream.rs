@@ -1,7 +1,9 @@
 //! Upstreams, checked.
 
+mod health;
 mod tls;
 
+pub use health::{AllDown, CountedAnswers, Ejection, HealthCheck, HttpProbe, Probe};
 pub use tls::{MinVersion, Trust, UpstreamTls};
 
 use crate::{
@@ -45,6 +47,12 @@ pub struct Upstream {
     pub policies: Vec<Attachment>,
     /// TLS towards the endpoints; `None`: cleartext.
     pub tls: Option<UpstreamTls>,
+    /// How each node checks the endpoints by itself.
+    pub health_check: Option<HealthCheck>,
+    /// When an endpoint gets no requests for a while; `None`: never.
+    pub ejection: Option<Ejection>,
+    /// What happens when too few endpoints are healthy.
+    pub all_down: AllDown,
 }
 
 /// One server.
@@ -120,6 +128,11 @@ impl Upstream {
         });
         let policies = Attachment::check_list(&message.policies, faults);
         let tls = message.tls.as_ref().map(|tls| UpstreamTls::check(tls, &endpoints, faults));
+        let health_check = message.health_check.as_ref();
+        let health_check =
+            health_check.and_then(|check| faults.at("health_check", |faults| HealthCheck::check(check, faults)));
+        let ejection = faults.at("ejection", |faults| Ejection::check(message.ejection.as_ref(), faults));
+        let all_down = faults.at("all_down", |faults| AllDown::check(message.all_down.as_ref(), faults));
         let labels = message.labels.clone();
         Some(Upstream {
             name: name?,
@@ -132,6 +145,9 @@ impl Upstream {
             idle_connection,
             policies,
             tls,
+            health_check,
+            ejection,
+            all_down,
         })
     }
 }

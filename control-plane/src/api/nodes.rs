@@ -8,7 +8,7 @@ use super::{
     query::{LIST, NONE},
     selector::Selector,
 };
-use crate::nodes::NodeStatus;
+use crate::nodes::{EndpointDown, NodeStatus, UpstreamHealth};
 use axum::response::Response;
 use proto::{
     identity::{Identity, hex},
@@ -67,6 +67,19 @@ pub(crate) fn json(node: &NodeStatus) -> Value {
         "draining": node.draining,
         "running": running,
         "refused": refused,
+        "unhealthy": node.health.upstreams.iter().map(upstream_json).collect::<Vec<_>>(),
+        "unhealthy_omitted": node.health.omitted,
+    })
+}
+
+fn upstream_json(upstream: &UpstreamHealth) -> Value {
+    let down =
+        |down: &EndpointDown| json!({"endpoint": down.address, "reason": down.reason, "since": time_text(down.since)});
+    json!({
+        "upstream": upstream.name,
+        "endpoints": upstream.endpoints,
+        "healthy": upstream.healthy,
+        "down": upstream.down.iter().map(down).collect::<Vec<_>>(),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Discovery, frames};
 use crate::{
-    nodes::{Introduction, LIVE_FOR, Session},
+    nodes::{EndpointDown, Introduction, LIVE_FOR, NodeHealth, Session, UpstreamHealth},
     publisher::Head,
     settings::clip,
 };
@@ -15,6 +15,7 @@ use proto::{
     resource::{Kind, ResourceKey},
 };
 use std::{collections::VecDeque, sync::Arc, time::Duration};
+use time::OffsetDateTime;
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, MissedTickBehavior, sleep_until},
@@ -36,6 +37,10 @@ const PUSH_PAUSE: Duration = Duration::from_millis(10);
 
 /// The most faults of one refusal that are kept.
 const MAX_FAULTS: usize = 100;
+
+/// The most upstreams of a report on health, and endpoints of one, that are kept.
+const MAX_UPSTREAMS: usize = 100;
+const MAX_DOWN: usize = 16;
 
 pub(super) struct Conversation {
     discovery: Arc<Discovery>,
@@ -219,6 +224,10 @@ impl Conversation {
                 }
                 Ok(())
             }
+            Some(node_message::Message::Health(report)) => {
+                self.session.health(health(report));
+                Ok(())
+            }
             // Of a newer node: it is there, whatever it says.
             None => {
                 self.session.heartbeat(None, false);
@@ -262,6 +271,24 @@ fn introduction(hello: pb::Hello, running: Option<Identity>, peer: Option<String
         status_address: Some(clip(hello.status_address, 256)).filter(|address| !address.is_empty()),
         running,
     })
+}
+
+// What a node may say is bounded here as well as there.
+fn health(report: pb::HealthReport) -> NodeHealth {
+    let down = |down: pb::EndpointDown| EndpointDown {
+        address: clip(down.address, 300),
+        reason: clip(down.reason, 64),
+        since: OffsetDateTime::from_unix_timestamp_nanos(i128::from(down.since) * 1_000_000)
+            .unwrap_or(OffsetDateTime::UNIX_EPOCH),
+    };
+    let upstream = |upstream: pb::UpstreamHealth| UpstreamHealth {
+        name: clip(upstream.name, 64),
+        endpoints: upstream.endpoints,
+        healthy: upstream.healthy,
+        down: upstream.down.into_iter().take(MAX_DOWN).map(down).collect(),
+    };
+    let upstreams = report.upstreams.into_iter().take(MAX_UPSTREAMS).map(upstream).collect();
+    NodeHealth { upstreams, omitted: report.omitted }
 }
 
 fn required(message: Option<&pb::Identity>) -> Result<Identity, Status> {

@@ -3,9 +3,10 @@
 
 use crate::{
     router::LiveRouter,
-    snapshot::{Builder, Order, discovery::Discovery, disk::Stored, keeper::Keeper, mailbox::Mailbox},
+    snapshot::{Builder, Order, discovery::Discovery, disk::Stored, keeper::Keeper, mailbox::Mailbox, state::Status},
     status,
     telemetry::Telemetry,
+    upkeep::upkeep,
 };
 use std::{
     io,
@@ -42,6 +43,7 @@ pub(super) struct Control {
     pub(super) status_listener: TcpListener,
     pub(super) telemetry: Telemetry,
     pub(super) router: LiveRouter,
+    pub(super) status: Status,
 }
 
 /// Where configurations come from.
@@ -112,7 +114,8 @@ impl Drop for Threads {
 impl Control {
     // A task each, so that a panic of one leaves the others alone.
     async fn run(self, orders: Mailbox<Order>) {
-        let Control { source, status_listener, telemetry, router } = self;
+        let Control { source, status_listener, telemetry, router, status } = self;
+        drop(tokio::spawn(upkeep(router.clone(), status)));
         let listener =
             status_listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(status_listener));
         match listener {

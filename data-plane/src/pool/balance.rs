@@ -1,7 +1,7 @@
 //! Which endpoint is next. Each worker balances for itself: over many requests that is the same, and nothing is shared.
 
 use fastrand::Rng;
-use proto::upstream::{Balance, Endpoint};
+use proto::upstream::Balance;
 
 /// The choice among the endpoints of one pool.
 #[derive(Debug)]
@@ -25,21 +25,31 @@ struct Share {
 }
 
 impl Balancer {
-    /// The choice among these; it begins anywhere, so that workers that start together do not stay together.
-    pub(crate) fn new(balance: Balance, endpoints: &[Endpoint], rng: &mut Rng) -> Balancer {
-        let mut total = 0;
-        let mut live = Vec::new();
-        for (index, endpoint) in endpoints.iter().enumerate().filter(|(_, endpoint)| endpoint.weight > 0) {
-            total += endpoint.weight;
-            live.push(Share { index, weight: endpoint.weight, sum: total, credit: 0 });
+    /// A choice among none yet.
+    pub(crate) fn new(balance: Balance) -> Balancer {
+        Balancer { balance, live: Vec::new(), total: 0, uniform: true, position: 0 }
+    }
+
+    /// From now on the choice is among these, each with its weight, which is not 0; it begins anywhere, so that workers
+    /// that start together do not stay together.
+    pub(crate) fn set(&mut self, live: impl Iterator<Item = (usize, u32)>, rng: &mut Rng) {
+        self.live.clear();
+        self.total = 0;
+        for (index, weight) in live {
+            self.total += weight;
+            self.live.push(Share { index, weight, sum: self.total, credit: 0 });
         }
-        let uniform = live.windows(2).all(|pair| pair[0].weight == pair[1].weight);
-        let position = if live.is_empty() { 0 } else { rng.usize(..live.len()) };
-        Balancer { balance, live, total, uniform, position }
+        self.uniform = self.live.windows(2).all(|pair| pair[0].weight == pair[1].weight);
+        self.position = if self.live.is_empty() { 0 } else { rng.usize(..self.live.len()) };
     }
 
     /// An endpoint that was not tried, if there is one; else any. `in_flight` says how busy one is.
-    pub(crate) fn pick(&mut self, rng: &mut Rng, tried: &[usize], in_flight: impl Fn(usize) -> u32) -> Option<usize> {
+    pub(crate) fn pick(
+        &mut self,
+        rng: &mut Rng,
+        tried: impl Fn(usize) -> bool,
+        in_flight: impl Fn(usize) -> u32,
+    ) -> Option<usize> {
         let share = match self.live.len() {
             0 => return None,
             1 => 0,
@@ -54,12 +64,12 @@ impl Balancer {
             },
         };
         let index = self.live[share].index;
-        if !tried.contains(&index) {
+        if !tried(index) {
             return Some(index);
         }
         // A retry goes to the next that was not tried yet.
         let others = (1..self.live.len()).map(|step| self.live[(share + step) % self.live.len()].index);
-        Some(others.into_iter().find(|index| !tried.contains(index)).unwrap_or(index))
+        Some(others.into_iter().find(|index| !tried(*index)).unwrap_or(index))
     }
 
     fn next_in_turn(&mut self) -> usize {
@@ -93,22 +103,21 @@ impl Balancer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proto::upstream::Address;
 
     fn balancer(balance: Balance, weights: &[u32], rng: &mut Rng) -> Balancer {
-        let endpoint = |(at, weight): (usize, &u32)| Endpoint {
-            address: Address::parse(&format!("host:{}", at + 1)).unwrap(),
-            weight: *weight,
-        };
-        Balancer::new(balance, &weights.iter().enumerate().map(endpoint).collect::<Vec<_>>(), rng)
+        let mut balancer = Balancer::new(balance);
+        balancer.set(weights.iter().copied().enumerate().filter(|(_, weight)| *weight > 0), rng);
+        balancer
     }
+
+    const NONE: fn(usize) -> bool = |_| false;
 
     fn counts(balance: Balance, weights: &[u32], n: usize) -> Vec<usize> {
         let mut rng = Rng::with_seed(7);
         let mut balancer = balancer(balance, weights, &mut rng);
         let mut counts = vec![0; weights.len()];
         for _ in 0..n {
-            counts[balancer.pick(&mut rng, &[], |_| 0).unwrap()] += 1;
+            counts[balancer.pick(&mut rng, NONE, |_| 0).unwrap()] += 1;
         }
         counts
     }
@@ -127,7 +136,7 @@ mod tests {
     fn weights_are_interleaved() {
         let mut rng = Rng::with_seed(7);
         let mut balancer = balancer(Balance::RoundRobin, &[2, 1], &mut rng);
-        let picks: Vec<usize> = (0..6).filter_map(|_| balancer.pick(&mut rng, &[], |_| 0)).collect();
+        let picks: Vec<usize> = (0..6).filter_map(|_| balancer.pick(&mut rng, NONE, |_| 0)).collect();
         assert!(picks.windows(3).all(|three| three.iter().sum::<usize>() == 1), "{picks:?}");
     }
 
@@ -136,7 +145,7 @@ mod tests {
         let mut rng = Rng::with_seed(7);
         let mut balancer = balancer(Balance::LeastRequest, &[1, 1], &mut rng);
         let busy =
-            (0..1000).filter(|_| balancer.pick(&mut rng, &[], |index| 5 * (index == 0) as u32) == Some(0)).count();
+            (0..1000).filter(|_| balancer.pick(&mut rng, NONE, |index| 5 * (index == 0) as u32) == Some(0)).count();
         assert!((200..300).contains(&busy), "only when it is drawn twice: {busy}");
     }
 
@@ -146,11 +155,11 @@ mod tests {
             let mut rng = Rng::with_seed(7);
             let mut balancer = balancer(balance, &[1, 1, 3], &mut rng);
             for _ in 0..20 {
-                assert_eq!(balancer.pick(&mut rng, &[0, 2], |_| 0), Some(1), "{balance:?}");
+                assert_eq!(balancer.pick(&mut rng, |index| index != 1, |_| 0), Some(1), "{balance:?}");
             }
-            assert!(balancer.pick(&mut rng, &[0, 1, 2], |_| 0).is_some());
+            assert!(balancer.pick(&mut rng, |_| true, |_| 0).is_some());
         }
         let mut rng = Rng::with_seed(7);
-        assert_eq!(balancer(Balance::Random, &[0, 0], &mut rng).pick(&mut rng, &[], |_| 0), None);
+        assert_eq!(balancer(Balance::Random, &[0, 0], &mut rng).pick(&mut rng, NONE, |_| 0), None);
     }
 }

@@ -8,7 +8,8 @@ use super::{
     connect::{Dial, connect},
     connection::SendError,
     download::DownloadBody,
-    local::{InFlight, LocalEndpoint, LocalPool, Upstreams},
+    judge::Verdict,
+    local::{InFlight, LocalEndpoint, LocalPool, Picked, Upstreams},
 };
 use crate::{
     context::{Peer, UploadBody},
@@ -62,9 +63,12 @@ pub(crate) async fn call(
     let has_body = body.is_some();
     let mut tried = Vec::new();
     loop {
-        let (index, endpoint) = call.upstreams.pick(call.pool, &tried).ok_or(Error::NoEndpoint)?;
+        let Picked { endpoint, trial } = call.upstreams.pick(call.pool, &tried)?;
         attempts.endpoint = Some(endpoint.clone());
-        let error = match attempt(call, &endpoint, &mut body).await {
+        let outcome = attempt(call, &endpoint, &mut body).await;
+        let verdict = Verdict::of(&outcome, &call.pool.pool.spec);
+        call.pool.pool.judge(&endpoint.endpoint, verdict, trial);
+        let error = match outcome {
             Ok(response) => return Ok(response),
             Err(error) => error,
         };
@@ -74,7 +78,7 @@ pub(crate) async fn call(
             return Err(error.into_error());
         }
         attempts.retries += 1;
-        tried.push(index);
+        tried.push(endpoint.endpoint.id);
     }
 }
 

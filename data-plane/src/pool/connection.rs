@@ -203,6 +203,12 @@ impl Connection {
 // === impl SendError ===
 
 impl SendError {
+    pub(super) fn error(&self) -> &Error {
+        match self {
+            SendError::Unsent(error) | SendError::Unanswered(error) | SendError::Final(error) => error,
+        }
+    }
+
     pub(super) fn into_error(self) -> Error {
         match self {
             SendError::Unsent(error) | SendError::Unanswered(error) | SendError::Final(error) => error,

@@ -1,6 +1,7 @@
 //! What one worker has of the upstreams: balances and idle connections.
 
-use super::{Endpoint, Pool, balance::Balancer, connection::Connection, resolve::Resolver};
+use super::{Endpoint, Pool, connection::Connection, judge::Trial, live::Live, resolve::Resolver};
+use crate::error::Error;
 use fastrand::Rng;
 use foldhash::HashMap;
 use std::{
@@ -34,7 +35,7 @@ pub(crate) struct LocalPool {
     pub(super) pool: Arc<Pool>,
     // In the order of the pool's.
     endpoints: Vec<Rc<LocalEndpoint>>,
-    balancer: RefCell<Balancer>,
+    live: RefCell<Live>,
 }
 
 /// An endpoint as one worker has it.
@@ -45,6 +46,13 @@ pub(crate) struct LocalEndpoint {
     idle: RefCell<Vec<Idle>>,
     in_flight: Cell<u32>,
     complained: Cell<Option<Instant>>,
+}
+
+/// The endpoint for a try.
+pub(super) struct Picked {
+    pub(super) endpoint: Rc<LocalEndpoint>,
+    /// The try decides whether the endpoint comes back.
+    pub(super) trial: Option<Trial>,
 }
 
 /// A request under way to an endpoint.
@@ -65,9 +73,8 @@ impl Upstreams {
         if let Some(local) = self.pools.borrow().get(&pool.id).and_then(Weak::upgrade) {
             return local;
         }
-        let balancer = Balancer::new(pool.spec.balance, &pool.spec.endpoints, &mut self.rng.borrow_mut());
         let endpoints = pool.endpoints.iter().map(|endpoint| self.endpoint(endpoint)).collect();
-        let local = Rc::new(LocalPool { pool: pool.clone(), endpoints, balancer: RefCell::new(balancer) });
+        let local = Rc::new(LocalPool { pool: pool.clone(), endpoints, live: RefCell::new(Live::new(&pool.spec)) });
         self.pools.borrow_mut().insert(pool.id, Rc::downgrade(&local));
         local
     }
@@ -114,10 +121,20 @@ impl Upstreams {
         }
     }
 
-    pub(super) fn pick(&self, pool: &LocalPool, tried: &[usize]) -> Option<(usize, Rc<LocalEndpoint>)> {
+    /// The endpoint for a try after those that were tried, by their ids.
+    pub(super) fn pick(&self, pool: &LocalPool, tried: &[u64]) -> Result<Picked, Error> {
+        let (mut live, mut rng) = (pool.live.borrow_mut(), self.rng.borrow_mut());
+        live.refresh(&pool.pool, &mut rng);
+        // A second try is to succeed, not to find something out.
+        if tried.is_empty()
+            && let Some((index, trial)) = live.trial(&pool.pool)
+        {
+            return Ok(Picked { endpoint: pool.endpoints[index].clone(), trial: Some(trial) });
+        }
+        let was_tried = |index: usize| tried.contains(&pool.pool.endpoints[index].id);
         let busy = |index: usize| pool.endpoints[index].in_flight.get();
-        let index = pool.balancer.borrow_mut().pick(&mut self.rng.borrow_mut(), tried, busy)?;
-        Some((index, pool.endpoints[index].clone()))
+        let index = live.pick(&mut rng, was_tried, busy)?;
+        Ok(Picked { endpoint: pool.endpoints[index].clone(), trial: None })
     }
 }
 

@@ -7,10 +7,15 @@
 use super::Router;
 use arc_swap::{ArcSwap, Cache};
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// The one pointer. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct LiveRouter(Arc<ArcSwap<Router>>);
+pub(crate) struct LiveRouter {
+    router: Arc<ArcSwap<Router>>,
+    // Wakes who is not a worker and wants to know; the other ends are theirs.
+    changes: watch::Sender<()>,
+}
 
 /// A worker's view of the one pointer.
 pub(crate) struct RouterCache(Cache<Arc<ArcSwap<Router>>, Arc<Router>>);
@@ -24,22 +29,29 @@ pub(crate) struct Retired(Vec<Arc<Router>>);
 impl LiveRouter {
     /// A pointer to that router.
     pub(crate) fn new(router: Router) -> LiveRouter {
-        LiveRouter(Arc::new(ArcSwap::from_pointee(router)))
+        LiveRouter { router: Arc::new(ArcSwap::from_pointee(router)), changes: watch::Sender::new(()) }
     }
 
     /// Puts a router in the place of another, which comes back and belongs to [`Retired`].
     pub(crate) fn store(&self, router: Arc<Router>) -> Arc<Router> {
-        self.0.swap(router)
+        let before = self.router.swap(router);
+        self.changes.send_replace(());
+        before
     }
 
     /// The router now, for who is not a worker.
     pub(crate) fn load_full(&self) -> Arc<Router> {
-        self.0.load_full()
+        self.router.load_full()
     }
 
     /// A view for one worker.
     pub(crate) fn cache(&self) -> RouterCache {
-        RouterCache(Cache::new(self.0.clone()))
+        RouterCache(Cache::new(self.router.clone()))
+    }
+
+    /// Tells of each new router, for who is not a worker.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 }
 

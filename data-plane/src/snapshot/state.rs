@@ -1,7 +1,7 @@
 //! Where a node stands with its configuration: written by the builder and the disk, watched by the control stream, which
 //! reports what changed. Only the newest is kept, so that nothing queues while there is no stream.
 
-use crate::telemetry::Telemetry;
+use crate::{pool::HealthReport, telemetry::Telemetry};
 use proto::{identity::Identity, invalid::Invalid};
 use std::{
     sync::Arc,
@@ -31,6 +31,8 @@ pub(crate) struct State {
     pub(crate) connected: bool,
     /// Whether the node ends soon.
     pub(crate) draining: bool,
+    /// The endpoints that take no traffic.
+    pub(crate) health: Arc<HealthReport>,
 }
 
 /// A configuration that was not applied, and why.
@@ -82,6 +84,17 @@ impl Status {
 
     pub(super) fn connected(&self, connected: bool) {
         self.state.send_modify(|state| state.connected = connected);
+    }
+
+    /// How the endpoints are.
+    pub(crate) fn health(&self, report: HealthReport) {
+        self.state.send_if_modified(|state| {
+            let is_new = *state.health != report;
+            if is_new {
+                state.health = Arc::new(report);
+            }
+            is_new
+        });
     }
 
     /// The node ends soon.

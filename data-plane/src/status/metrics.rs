@@ -28,8 +28,10 @@ const MAX_ENDPOINTS: usize = 2_000;
 pub(super) struct Metrics {
     counts: Counts,
     connections: u64,
-    // By upstream and endpoint.
-    upstream_connections: Vec<(String, String, u32)>,
+    endpoints: Vec<EndpointFigures>,
+    // By upstream and cause, and by upstream and result.
+    ejections: Vec<(String, &'static str, u64)>,
+    checks: Vec<(String, &'static str, u64)>,
     revision: u64,
     age: Option<Duration>,
     config_refused: u64,
@@ -37,22 +39,41 @@ pub(super) struct Metrics {
     ready: bool,
 }
 
+#[derive(Clone, Debug)]
+struct EndpointFigures {
+    upstream: String,
+    endpoint: String,
+    connections: u32,
+    healthy: bool,
+}
+
 type NoExemplars<'a> = Option<&'a HashMap<usize, Exemplar<Vec<(String, String)>, f64>>>;
 
 impl Metrics {
     pub(super) fn new(counts: Counts, telemetry: &Telemetry, router: &Router) -> Metrics {
         let endpoints = router.pools().flat_map(|pool| {
-            let gauge = |endpoint: &crate::pool::Endpoint| {
-                (pool.name().to_string(), endpoint.as_str().to_string(), endpoint.connections())
-            };
-            pool.endpoints().iter().map(move |endpoint| gauge(endpoint))
+            pool.endpoints().iter().map(|endpoint| EndpointFigures {
+                upstream: pool.name().to_string(),
+                endpoint: endpoint.as_str().to_string(),
+                connections: endpoint.connections(),
+                healthy: endpoint.is_healthy(),
+            })
+        });
+        let pools = || router.pools().take(MAX_ENDPOINTS);
+        let ejections = pools()
+            .flat_map(|pool| pool.vitals().ejections().map(|(cause, n)| (pool.name().to_string(), cause.as_str(), n)));
+        let checks = pools().filter(|pool| pool.spec().health_check.is_some()).flat_map(|pool| {
+            let (passed, failed) = pool.vitals().checks();
+            [("passed", passed), ("failed", failed)].map(|(result, n)| (pool.name().to_string(), result, n))
         });
         let config = telemetry.config();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Metrics {
             counts,
             connections: telemetry.connections().load(Relaxed) as u64,
-            upstream_connections: endpoints.take(MAX_ENDPOINTS).collect(),
+            endpoints: endpoints.take(MAX_ENDPOINTS).collect(),
+            ejections: ejections.filter(|(_, _, n)| *n > 0).collect(),
+            checks: checks.collect(),
             revision: config.revision(),
             age: config.since().map(|since| now.saturating_sub(Duration::from_millis(since))),
             config_refused: config.refusals(),
@@ -101,11 +122,40 @@ impl Metrics {
         }
         let help = "Connections that stand to an endpoint";
         let mut family = encoder.encode_descriptor("portico_upstream_connections", help, None, MetricType::Gauge)?;
-        for (upstream, endpoint, n) in &self.upstream_connections {
-            let labels = [("upstream", upstream.as_str()), ("endpoint", endpoint.as_str())];
-            ConstGauge::new(i64::from(*n)).encode(family.encode_family(&labels)?)?;
+        for figures in &self.endpoints {
+            ConstGauge::new(i64::from(figures.connections)).encode(family.encode_family(&figures.labels())?)?;
         }
         Ok(())
+    }
+
+    fn encode_health(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Whether an endpoint is neither ejected nor failing its checks";
+        let mut family =
+            encoder.encode_descriptor("portico_upstream_endpoint_healthy", help, None, MetricType::Gauge)?;
+        for figures in &self.endpoints {
+            ConstGauge::new(i64::from(figures.healthy)).encode(family.encode_family(&figures.labels())?)?;
+        }
+        let help = "Ejections of endpoints, by what the last failure was";
+        let mut family = encoder.encode_descriptor("portico_upstream_ejections", help, None, MetricType::Counter)?;
+        for (upstream, reason, n) in &self.ejections {
+            let labels = [("upstream", upstream.as_str()), ("reason", reason)];
+            ConstCounter::new(*n).encode(family.encode_family(&labels)?)?;
+        }
+        let help = "Checks of endpoints";
+        let mut family = encoder.encode_descriptor("portico_upstream_checks", help, None, MetricType::Counter)?;
+        for (upstream, result, n) in &self.checks {
+            let labels = [("upstream", upstream.as_str()), ("result", result)];
+            ConstCounter::new(*n).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
+// === impl EndpointFigures ===
+
+impl EndpointFigures {
+    fn labels(&self) -> [(&'static str, &str); 2] {
+        [("upstream", &self.upstream), ("endpoint", &self.endpoint)]
     }
 }
 
@@ -113,6 +163,7 @@ impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
         self.encode_requests(&mut encoder)?;
         self.encode_upstreams(&mut encoder)?;
+        self.encode_health(&mut encoder)?;
         let counts = &self.counts;
         for (name, help, n) in [
             ("portico_connections_accepted", "Client connections that were accepted", counts.accepted),

@@ -4,7 +4,9 @@ use crate::{
     listener,
     router::{LiveRouter, Router},
     settings::{AccessLog, Listen, Settings},
+    snapshot::state::Status,
     telemetry::{Telemetry, counters::Counts},
+    upkeep::upkeep,
     worker::Workers,
 };
 use proto::{
@@ -21,6 +23,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// How long anything may take before the test fails.
 pub(super) const DEADLINE: Duration = Duration::from_secs(30);
@@ -32,6 +35,8 @@ pub(super) struct Node {
     live: LiveRouter,
     telemetry: Telemetry,
     dir: TempDir,
+    // The upkeep ends with the node.
+    _upkeep: DropGuard,
 }
 
 /// One end of a connection.
@@ -103,7 +108,10 @@ impl Node {
         let listeners = listener::bind(&settings).unwrap();
         let address = listeners[0].address;
         let workers = Workers::start(&settings, listeners, &live, &telemetry).unwrap();
-        Node { address, workers, live, telemetry, dir }
+        let stop = CancellationToken::new();
+        let kept = stop.clone().run_until_cancelled_owned(upkeep(live.clone(), Status::new(telemetry.clone())));
+        std::thread::spawn(move || runtime().block_on(kept));
+        Node { address, workers, live, telemetry, dir, _upkeep: stop.drop_guard() }
     }
 
     /// Replaces the configuration.
@@ -121,6 +129,22 @@ impl Node {
         let mut client = self.connect();
         client.send(request);
         client.response()
+    }
+
+    /// Which endpoints are healthy, in the order of the upstream `back`.
+    pub(super) fn healthy(&self) -> Vec<bool> {
+        let router = self.live.load_full();
+        let pool = router.pools().find(|pool| pool.name().as_str() == "back").unwrap();
+        pool.endpoints().iter().map(|endpoint| endpoint.is_healthy()).collect()
+    }
+
+    /// Waits until those are.
+    pub(super) fn await_healthy(&self, expect: &[bool]) {
+        let start = Instant::now();
+        while self.healthy() != expect {
+            assert!(start.elapsed() < DEADLINE, "{:?} and not {expect:?}", self.healthy());
+            std::thread::yield_now();
+        }
     }
 
     pub(super) fn counts(&self) -> Counts {

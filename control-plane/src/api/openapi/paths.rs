@@ -304,6 +304,11 @@ fn node() -> Value {
             "revision": 42, "history": "5f2b", "root": "9c53", "since": "2026-11-24T09:30:00Z", "persisted": true,
         },
         "refused": null,
+        "unhealthy": [{
+            "upstream": "orders", "endpoints": 3, "healthy": 2,
+            "down": [{"endpoint": "10.0.1.9:8080", "reason": "connect", "since": "2026-11-24T09:29:58Z"}],
+        }],
+        "unhealthy_omitted": 0,
     })
 }
 

@@ -35,6 +35,7 @@ fn own() -> Map<String, Value> {
         ("NodeList", list("nodes", "Node", "By id.")),
         ("Running", running()),
         ("Refused", refused()),
+        ("UnhealthyUpstream", unhealthy_upstream()),
         ("Waiting", waiting()),
         ("Fault", fault()),
         ("Problem", problem()),
@@ -143,6 +144,8 @@ fn node() -> Value {
             "draining",
             "running",
             "refused",
+            "unhealthy",
+            "unhealthy_omitted",
         ],
         json!({
             "id": text("The node's own id."),
@@ -159,6 +162,34 @@ fn node() -> Value {
             "draining": flag("It takes no new connections and ends soon."),
             "running": nullable("Running", "What it runs."),
             "refused": nullable("Refused", "What it refused last, unless it runs that or something newer."),
+            "unhealthy": described("The upstreams of which an endpoint takes no traffic there, at most 100.", json!({
+                "type": "array", "items": reference("schemas", "UnhealthyUpstream"),
+            })),
+            "unhealthy_omitted": number("How many more there are."),
+        }),
+    )
+}
+
+fn unhealthy_upstream() -> Value {
+    let down = object(
+        "An endpoint that takes no traffic.",
+        &["endpoint", "reason", "since"],
+        json!({
+            "endpoint": text("Its address."),
+            "reason": text(
+                "`check`: it fails its checks; else what ejected it: `connect`, `timeout`, `broken` or `status`.",
+            ),
+            "since": time("Since when."),
+        }),
+    );
+    object(
+        "An upstream of which an endpoint takes no traffic at a node.",
+        &["upstream", "endpoints", "healthy", "down"],
+        json!({
+            "upstream": text("Its name."),
+            "endpoints": number("How many endpoints it has."),
+            "healthy": number("How many of them are healthy."),
+            "down": described("Those that are not, at most 16.", json!({"type": "array", "items": down})),
         }),
     )
 }

@@ -1,10 +1,13 @@
 //! One control stream, from hello to its end.
 
 use super::Discovery;
-use crate::snapshot::{
-    Order,
-    assembly::{Assembly, AssemblyError},
-    state::{Refusal, State},
+use crate::{
+    pool::HealthReport,
+    snapshot::{
+        Order,
+        assembly::{Assembly, AssemblyError},
+        state::{Refusal, State},
+    },
 };
 use proto::{
     identity::Identity,
@@ -49,6 +52,7 @@ struct Told {
     running: Option<(Identity, u64, bool)>,
     refused: Option<Arc<Refusal>>,
     draining: bool,
+    health: Arc<HealthReport>,
 }
 
 /// Why a stream ended.
@@ -207,6 +211,10 @@ impl<'d> Session<'d> {
             self.told.draining = state.draining;
             send(reports, self.heartbeat())?;
         }
+        if state.health != self.told.health {
+            self.told.health = state.health;
+            send(reports, Report::Health(self.told.health.message()))?;
+        }
         Ok(())
     }
 
@@ -276,6 +284,28 @@ impl Refusal {
         };
         let faults = self.faults.iter().take(100).map(fault).collect();
         pb::Refused { identity: Some((&self.identity).into()), faults }
+    }
+}
+
+// === impl HealthReport ===
+
+impl HealthReport {
+    fn message(&self) -> pb::HealthReport {
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let upstreams = self.upstreams.iter().map(|upstream| {
+            let down = upstream.down.iter().map(|down| pb::EndpointDown {
+                address: down.address.clone(),
+                reason: down.reason.into(),
+                since: down.since,
+            });
+            pb::UpstreamHealth {
+                name: upstream.name.clone(),
+                endpoints: count(upstream.endpoints),
+                healthy: count(upstream.healthy),
+                down: down.collect(),
+            }
+        });
+        pb::HealthReport { upstreams: upstreams.collect(), omitted: count(self.omitted) }
     }
 }
 

@@ -142,7 +142,7 @@ impl Stream {
     pub(super) async fn running(&mut self, identity: Identity) {
         self.wait(|report| match report {
             Report::Running(running) => (running.identity == Some((&identity).into())).then_some(()),
-            Report::Hello(_) | Report::Heartbeat(_) | Report::Refused(_) => None,
+            Report::Hello(_) | Report::Heartbeat(_) | Report::Health(_) | Report::Refused(_) => None,
         })
         .await
     }
@@ -153,7 +153,7 @@ impl Stream {
             Report::Running(running) => {
                 (running.persisted && running.identity == Some((&identity).into())).then_some(())
             }
-            Report::Hello(_) | Report::Heartbeat(_) | Report::Refused(_) => None,
+            Report::Hello(_) | Report::Heartbeat(_) | Report::Health(_) | Report::Refused(_) => None,
         })
         .await
     }
@@ -166,7 +166,9 @@ impl Stream {
                 Some(refused.faults.iter().map(text).collect())
             }
             Report::Running(running) if running.identity == Some((&identity).into()) => panic!("it runs"),
-            Report::Refused(_) | Report::Running(_) | Report::Hello(_) | Report::Heartbeat(_) => None,
+            Report::Refused(_) | Report::Running(_) | Report::Hello(_) | Report::Heartbeat(_) | Report::Health(_) => {
+                None
+            }
         })
         .await
     }
@@ -175,7 +177,7 @@ impl Stream {
     pub(super) async fn draining(&mut self) {
         self.wait(|report| match report {
             Report::Heartbeat(heartbeat) => heartbeat.draining.then_some(()),
-            Report::Hello(_) | Report::Running(_) | Report::Refused(_) => None,
+            Report::Hello(_) | Report::Running(_) | Report::Refused(_) | Report::Health(_) => None,
         })
         .await
     }
