@@ -1,10 +1,12 @@
 //! What a request carries through the gateway: its head, admitted, and who sent it.
 
+mod body;
 mod hop;
 mod upload;
 mod values;
 
-pub(crate) use hop::{is_hop_by_hop, strip_hop_by_hop, strip_named};
+pub(crate) use body::RequestBody;
+pub(crate) use hop::{is_hop_by_hop, is_trailer, strip_hop_by_hop, strip_named};
 pub(crate) use upload::{Upload, UploadBody, UploadFault};
 pub(crate) use values::Values;
 

@@ -25,6 +25,18 @@ pub(crate) enum Fault {
 /// Why.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
+    #[error("the request is not HTTP: {0}")]
+    Malformed(&'static str),
+    #[error("the version of HTTP is not 1.0, 1.1 or 2")]
+    Version,
+    #[error("the head of the request is larger than the limit")]
+    HeadTooLarge,
+    #[error("the request has more headers than the limit")]
+    TooManyHeaders,
+    #[error("the target of the request is longer than the limit")]
+    TargetTooLong,
+    #[error("the head of the request did not come in time")]
+    HeadTimeout,
     #[error("a request has exactly one Host header")]
     HostCount,
     #[error("the Host header is not a host with an optional port")]
@@ -103,6 +115,12 @@ impl Error {
     fn row(&self) -> (Fault, StatusCode, &'static str) {
         use Fault::{Client, Gateway, Upstream};
         match self {
+            Error::Malformed(_) => (Client, StatusCode::BAD_REQUEST, "malformed"),
+            Error::Version => (Client, StatusCode::HTTP_VERSION_NOT_SUPPORTED, "version"),
+            Error::HeadTooLarge => (Client, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large"),
+            Error::TooManyHeaders => (Client, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too_many_headers"),
+            Error::TargetTooLong => (Client, StatusCode::URI_TOO_LONG, "target_too_long"),
+            Error::HeadTimeout => (Client, StatusCode::REQUEST_TIMEOUT, "head_timeout"),
             Error::HostCount => (Client, StatusCode::BAD_REQUEST, "host_count"),
             Error::HostInvalid => (Client, StatusCode::BAD_REQUEST, "host_invalid"),
             Error::Target => (Client, StatusCode::BAD_REQUEST, "target_invalid"),
@@ -150,7 +168,13 @@ impl Error {
     pub(crate) fn closes(&self) -> bool {
         matches!(
             self,
-            Error::HostCount
+            Error::Malformed(_)
+                | Error::Version
+                | Error::HeadTooLarge
+                | Error::TooManyHeaders
+                | Error::TargetTooLong
+                | Error::HeadTimeout
+                | Error::HostCount
                 | Error::HostInvalid
                 | Error::Target
                 | Error::Framing(_)

@@ -5,7 +5,7 @@
 //! that may take its time (the control stream, building routers, the status port) happens on other threads.
 //!
 //! Floors, top to bottom; no import runs back up: app → upkeep → status, snapshot → worker → listener → proxy → router →
-//! filter, pool → telemetry → error → context → chunked, drain, json, wire, settings.
+//! filter, pool → telemetry → error → context → inbound → chunked, drain, json, wire, settings.
 
 pub mod app;
 mod chunked;
@@ -15,6 +15,7 @@ mod error;
 #[cfg(feature = "figures")]
 pub mod figures;
 mod filter;
+mod inbound;
 mod json;
 mod listener;
 mod pool;

@@ -2,10 +2,11 @@
 //!
 //! `SO_REUSEPORT` lets the kernel spread connections over workers: no thread accepts for another.
 
+mod accept;
 mod connection;
-mod socket;
+mod http1;
 
-pub(crate) use connection::{Clients, accept};
+pub(crate) use accept::{Clients, accept};
 
 use crate::settings::Settings;
 use anyhow::Context as _;

@@ -15,17 +15,24 @@ mod record;
 pub(crate) use body::AnswerBody;
 pub(crate) use local::Local;
 
-use crate::{context::Peer, error::Error, router::Action};
+use crate::{
+    context::{Peer, RequestBody},
+    error::Error,
+    router::Action,
+};
 use body::Flow;
 use http::{Request, Response};
-use hyper::body::Incoming;
 use record::Record;
-use std::{ops::ControlFlow, rc::Rc};
+use std::{ops::ControlFlow, pin::pin, rc::Rc};
 
 /// Answers a request, whatever comes.
-pub(crate) async fn answer(local: Rc<Local>, peer: Rc<Peer>, request: Request<Incoming>) -> Response<AnswerBody> {
+pub(crate) async fn answer(local: Rc<Local>, peer: Rc<Peer>, request: Request<RequestBody>) -> Response<AnswerBody> {
     let (mut record, body) = Record::begin(local, peer, request);
-    let response = match catch::future(serve(&mut record, body)).await {
+    let served = {
+        let serving = pin!(serve(&mut record, body));
+        catch::future(serving).await
+    };
+    let response = match served {
         Ok(response) => response,
         Err(error) => record.fail(error),
     };
@@ -36,7 +43,20 @@ pub(crate) async fn answer(local: Rc<Local>, peer: Rc<Peer>, request: Request<In
     record.finish(response)
 }
 
-async fn serve(record: &mut Record, body: Incoming) -> Result<Response<Flow>, Error> {
+/// Answers what is no request that can be served; it is on record like any other.
+pub(crate) fn refuse(
+    local: Rc<Local>,
+    peer: Rc<Peer>,
+    request: Request<RequestBody>,
+    error: Error,
+) -> Response<AnswerBody> {
+    let (mut record, _) = Record::begin(local, peer, request);
+    let response = record.fail(error);
+    let response = record.filters_back(response);
+    record.finish(response)
+}
+
+async fn serve(record: &mut Record, body: RequestBody) -> Result<Response<Flow>, Error> {
     admit::admit(record)?;
     let (route, captures) = record.find().ok_or(Error::NoRoute)?;
     if let ControlFlow::Break(answer) = route.entry.filters.request(&mut record.context) {

@@ -8,6 +8,9 @@ use ipnet::IpNet;
 use proto::{quantity, route::BodyLimit};
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
+/// The most headers that a request may be allowed to have.
+pub(crate) const MOST_HEADERS: usize = 512;
+
 /// What a node is started with.
 #[derive(Args, Clone, Debug)]
 pub struct Settings {
@@ -45,7 +48,7 @@ pub struct Settings {
     #[arg(long, env = "PORTICO_MAX_HEADER_BYTES", default_value = "64KiB", value_parser = size)]
     pub max_header_bytes: usize,
     /// The most headers of a request.
-    #[arg(long, env = "PORTICO_MAX_HEADERS", default_value_t = 100, value_parser = at_least_one)]
+    #[arg(long, env = "PORTICO_MAX_HEADERS", default_value_t = 100, value_parser = headers)]
     pub max_headers: usize,
     /// The largest body of a request, or `unlimited`, where the route does not say.
     #[arg(long, env = "PORTICO_MAX_REQUEST_BODY", default_value = "64MiB", value_parser = BodyLimit::parse)]
@@ -228,9 +231,13 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|number| *number > 0).ok_or_else(|| format!("{text:?} is not a whole number above 0"))
 }
 
+fn headers(text: &str) -> Result<usize, String> {
+    let advice = || format!("{text:?} is not a whole number from 1 to {MOST_HEADERS}");
+    text.parse().ok().filter(|number| (1..=MOST_HEADERS).contains(number)).ok_or_else(advice)
+}
+
 fn size(text: &str) -> Result<usize, String> {
     let size = usize::try_from(quantity::size(text)?).map_err(|_| format!("{text:?} is too large"))?;
-    // hyper needs a buffer of 8 KiB to begin with.
     if size < 8192 { Err(format!("{text:?} is too small; a head takes at least \"8KiB\"")) } else { Ok(size) }
 }
 

@@ -5,6 +5,7 @@
 
 mod authority;
 mod bodies;
+mod clients;
 mod draining;
 mod framing;
 mod harness;

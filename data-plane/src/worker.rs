@@ -123,7 +123,7 @@ impl Worker {
                 Err(error) => tracing::error!(%error, listener = door.name, "failed to accept on a listener"),
             }
         }
-        let upkeep = tokio::task::spawn_local(upkeep(local.clone(), self.scrapes));
+        let upkeep = tokio::task::spawn_local(upkeep(clients.clone(), self.scrapes));
         let mut drain = self.drain;
         // An error means that whoever would say so is gone, which is to say so.
         let deadline = drain.wait_for(Option::is_some).await.ok().and_then(|deadline| *deadline);
@@ -148,7 +148,8 @@ impl Worker {
     }
 }
 
-async fn upkeep(local: Rc<Local>, mut scrapes: Scrapes) {
+async fn upkeep(clients: Rc<Clients>, mut scrapes: Scrapes) {
+    let local = &clients.local;
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for tick in 1_u32.. {
@@ -159,6 +160,7 @@ async fn upkeep(local: Rc<Local>, mut scrapes: Scrapes) {
                 Some(scrape) = scrapes.recv() => drop(scrape.send(local.counters.counts())),
             }
         }
+        clients.tick();
         local.log.hand_off();
         if tick % SWEEP == 0 {
             local.sweep(Instant::now());

@@ -20,6 +20,27 @@ pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
     }
 }
 
+/// Whether a trailer of that name may be passed on: not what frames or routes a message, says who sends it, or says how to
+/// read it, for some take trailers for headers (RFC 9110, 6.5.1).
+pub(crate) fn is_trailer(name: &HeaderName) -> bool {
+    let banned = [
+        header::AUTHORIZATION,
+        header::CACHE_CONTROL,
+        header::CONTENT_ENCODING,
+        header::CONTENT_LENGTH,
+        header::CONTENT_RANGE,
+        header::CONTENT_TYPE,
+        header::COOKIE,
+        header::EXPECT,
+        header::FORWARDED,
+        header::HOST,
+        header::MAX_FORWARDS,
+        header::RANGE,
+        header::SET_COOKIE,
+    ];
+    !is_hop_by_hop(name) && !banned.contains(name) && !name.as_str().starts_with("x-forwarded-")
+}
+
 /// Takes out what belongs to one connection: the known names, and those that `Connection` names.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let options: Vec<HeaderValue> = headers.get_all(header::CONNECTION).iter().cloned().collect();
@@ -87,6 +108,9 @@ mod tests {
         assert_eq!(all, headers(&[("x-c", "3"), ("host", "h"), ("content-length", "0"), ("te", "trailers")]));
         for name in ["x-c", "priority", "pragma", "accept"] {
             assert!(!is_hop_by_hop(&name.parse().unwrap()), "{name}");
+        }
+        for (name, may) in [("grpc-status", true), ("server-timing", true), ("te", false), ("x-forwarded-for", false)] {
+            assert_eq!(is_trailer(&name.parse().unwrap()), may, "{name}");
         }
     }
 }

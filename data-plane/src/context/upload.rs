@@ -1,8 +1,8 @@
 //! The body of a request on its way to an upstream: counted and limited.
 
+use super::RequestBody;
 use bytes::Bytes;
 use http_body::Body;
-use hyper::body::Incoming;
 use proto::route::BodyLimit;
 use std::{
     cell::Cell,
@@ -34,7 +34,7 @@ pub(crate) enum UploadFault {
 /// The body.
 #[derive(Debug)]
 pub(crate) struct UploadBody {
-    incoming: Incoming,
+    incoming: RequestBody,
     // As the client said it: what is left says nothing once something was taken out.
     length: Option<u64>,
     // How many bytes may still come.
@@ -58,7 +58,7 @@ impl Upload {
 
 impl UploadBody {
     /// The body, if there is one; an error when it says itself that it is too large.
-    pub(crate) fn new(incoming: Incoming, limit: BodyLimit) -> Result<Option<UploadBody>, UploadFault> {
+    pub(crate) fn new(incoming: RequestBody, limit: BodyLimit) -> Result<Option<UploadBody>, UploadFault> {
         if incoming.is_end_stream() {
             return Ok(None);
         }
@@ -102,9 +102,8 @@ impl UploadBody {
         }
         loop {
             let Some(frame) = ready!(Pin::new(&mut self.incoming).poll_frame(cx)) else { return Poll::Ready(None) };
-            let Ok(frame) = frame else { return Poll::Ready(Some(Err(UploadFault::Broken))) };
             // Trailers of requests end here: few servers read them, and some take them for headers.
-            let Ok(data) = frame.into_data() else { continue };
+            let Ok(data) = frame?.into_data() else { continue };
             let len = data.len() as u64;
             self.upload.bytes.set(self.upload.bytes.get() + len);
             if len > self.left {
@@ -120,36 +119,20 @@ impl UploadBody {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::{Request, Response};
-    use http_body_util::Empty;
-    use hyper::{server::conn::http1, service::service_fn};
-    use hyper_util::rt::TokioIo;
-    use std::{cell::RefCell, convert::Infallible, future::poll_fn};
-    use tokio::io::AsyncWriteExt;
+    use crate::inbound::{BodyFraming, ClientSocket, Inbound};
+    use bytes::BytesMut;
+    use std::future::poll_fn;
+    use tokio::net::{TcpListener, TcpStream};
 
-    /// The body of a request, taken from a connection.
-    async fn body_of(bytes: &[u8]) -> UploadBody {
-        let (mut client, server) = tokio::io::duplex(1024);
-        client.write_all(bytes).await.unwrap();
-        let taken = Rc::<RefCell<Option<Incoming>>>::default();
-        let service = service_fn(|request: Request<Incoming>| {
-            taken.replace(Some(request.into_body()));
-            std::future::pending::<Result<Response<Empty<Bytes>>, Infallible>>()
-        });
-        let mut connection = std::pin::pin!(http1::Builder::new().serve_connection(TokioIo::new(server), service));
-        poll_fn(|cx| {
-            let _ = connection.as_mut().poll(cx);
-            if taken.borrow().is_some() { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
-        let incoming = taken.take().unwrap();
-        let mut body = UploadBody::new(incoming, BodyLimit::Unlimited).unwrap().unwrap();
-        // While the connection is still there to bring it.
-        let first = poll_fn(|cx| {
-            let _ = connection.as_mut().poll(cx);
-            body.poll_data(cx)
-        });
-        let first = first.await.unwrap().unwrap();
+    // A body of which everything was read.
+    async fn body_of(bytes: &str, framing: BodyFraming) -> UploadBody {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (client, server) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        drop(client.unwrap());
+        let inbound = Rc::new(Inbound::new(ClientSocket::Plain(server.unwrap().0), BytesMut::from(bytes)));
+        let body = RequestBody::Http1(inbound.begin_body(framing, false));
+        let mut body = UploadBody::new(body, BodyLimit::Unlimited).unwrap().unwrap();
+        let first = poll_fn(|cx| body.poll_data(cx)).await.unwrap().unwrap();
         assert_eq!(first, "hello");
         body.give_back(first);
         body
@@ -157,10 +140,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_is_sent_again_is_as_long_as_before() {
-        let mut body = body_of(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello").await;
+        let mut body = body_of("hello", BodyFraming::Length(5)).await;
         assert_eq!((body.len(), body.has_begun()), (Some(5), false));
         assert_eq!(poll_fn(|cx| body.poll_data(cx)).await.unwrap().unwrap(), "hello");
-        let request = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
-        assert_eq!(body_of(request).await.len(), None);
+        assert_eq!(body_of("5\r\nhello\r\n0\r\n\r\n", BodyFraming::Chunked).await.len(), None);
     }
 }

@@ -31,7 +31,6 @@ pub(crate) struct DownloadBody {
     first: Option<Bytes>,
     // What is still to come; `None`: nothing, and the connection has been given back.
     rest: Option<Box<Rest>>,
-    early: bool,
 }
 
 /// Why a response did not come whole.
@@ -79,7 +78,7 @@ impl DownloadBody {
         in_flight: InFlight,
         call: &Call<'_>,
     ) -> DownloadBody {
-        let (mut first, early) = (None, outbound.is_some());
+        let mut first = None;
         let left = match framing {
             Framing::Length(length) => {
                 let have = usize::try_from(length).unwrap_or(usize::MAX).min(connection.buffer.len());
@@ -94,16 +93,11 @@ impl DownloadBody {
         if matches!(left, Left::Length(0)) {
             // What is left of the request is not wanted any more, but then the connection cannot be used again.
             finish(connection, in_flight, keep_alive && outbound.is_none());
-            return DownloadBody { first, rest: None, early };
+            return DownloadBody { first, rest: None };
         }
         let (idle, peer) = (call.timeouts.idle, call.peer.clone());
         let rest = Rest { connection, in_flight, left, keep_alive, outbound, idle, peer };
-        DownloadBody { first, rest: Some(Box::new(rest)), early }
-    }
-
-    /// Whether it comes before the request was sent whole, so that the client's connection may not be used again.
-    pub(crate) fn is_early(&self) -> bool {
-        self.early
+        DownloadBody { first, rest: Some(Box::new(rest)) }
     }
 
     fn fail(&mut self, fault: DownloadFault) -> Poll<Option<Result<Frame<Bytes>, DownloadFault>>> {

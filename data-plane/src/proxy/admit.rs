@@ -11,7 +11,7 @@ use crate::{
     context::{Authority, Context, is_hop_by_hop, strip_hop_by_hop},
     error::Error,
 };
-use http::{HeaderMap, HeaderValue, Method, Uri, Version, header, uri::PathAndQuery};
+use http::{HeaderMap, HeaderValue, Method, Uri, header, uri::PathAndQuery};
 use proto::path::normalise;
 use std::borrow::Cow;
 
@@ -24,8 +24,6 @@ const MAX_REQUEST_ID: usize = 128;
 #[derive(Debug, Default)]
 struct Seen {
     hosts: usize,
-    codings: usize,
-    lengths: usize,
     vias: usize,
     // Any that belongs to one connection.
     hop_by_hop: bool,
@@ -44,7 +42,6 @@ pub(super) fn admit(record: &mut Record) -> Result<(), Error> {
     {
         record.context.request_id = id;
     }
-    framing(record, &seen)?;
     target(record, &seen)?;
     let context = &mut record.context;
     if seen.expect {
@@ -71,14 +68,9 @@ impl Seen {
         for name in headers.keys() {
             match *name {
                 header::HOST => seen.hosts = headers.get_all(name).iter().count(),
-                header::CONTENT_LENGTH => seen.lengths = headers.get_all(name).iter().count(),
                 header::VIA => seen.vias = headers.get_all(name).iter().count(),
                 header::EXPECT => seen.expect = true,
                 header::FORWARDED => seen.forwarding = true,
-                header::TRANSFER_ENCODING => {
-                    seen.codings = headers.get_all(name).iter().count();
-                    seen.hop_by_hop = true;
-                }
                 _ if name.as_str().starts_with('x') => {
                     seen.forwarding |= forwarded::is_forwarding(name.as_str());
                     seen.request_id |= *name == X_REQUEST_ID;
@@ -87,31 +79,6 @@ impl Seen {
             }
         }
         seen
-    }
-}
-
-fn framing(record: &Record, seen: &Seen) -> Result<(), Error> {
-    let headers = &record.context.headers;
-    if seen.codings > 0 {
-        if record.version < Version::HTTP_11 {
-            return Err(Error::Framing("HTTP/1.0 has no transfer codings"));
-        }
-        let coding = headers.get(header::TRANSFER_ENCODING).map(HeaderValue::as_bytes).unwrap_or_default();
-        if seen.codings > 1 || !coding.trim_ascii().eq_ignore_ascii_case(b"chunked") {
-            return Err(Error::TransferCoding);
-        }
-    }
-    if seen.codings == 0 && seen.lengths == 0 {
-        return Ok(());
-    }
-    // The parser drops a length beside a coding and folds equal lengths into one, so ask what was really written. Where
-    // that is not known, because the client sent requests ahead, what is left of it is at least not ambiguous.
-    let written = record.peer.wire.count_fields(record.context.method.as_str(), "content-length");
-    let lengths = written.unwrap_or(seen.lengths);
-    match (seen.codings, lengths) {
-        (0, 0 | 1) | (1, 0) => Ok(()),
-        (0, _) => Err(Error::Framing("several Content-Length headers")),
-        (_, _) => Err(Error::Framing("both Transfer-Encoding and Content-Length")),
     }
 }
 
@@ -171,7 +138,7 @@ pub(super) fn path_and_query(mut path: String, query: Option<&str>) -> Option<Pa
     PathAndQuery::try_from(path).ok()
 }
 
-// hyper says `100 Continue` when the body is first asked for.
+// Whoever reads the body says `100 Continue` when it is first asked for.
 fn expectation(headers: &mut HeaderMap) -> Result<(), Error> {
     let understood = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
     if !headers.get_all(header::EXPECT).iter().all(understood) {

@@ -1,8 +1,11 @@
 //! The body of an answer, with the record of its request: what is recorded is what was sent.
 
 use super::record::Record;
-use crate::pool::{DownloadBody, DownloadFault};
-use bytes::Bytes;
+use crate::{
+    inbound::ClientSocket,
+    pool::{DownloadBody, DownloadFault},
+};
+use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use std::{
     pin::Pin,
@@ -38,6 +41,13 @@ impl Flow {
 impl AnswerBody {
     pub(super) fn new(flow: Flow, record: Box<Record>) -> AnswerBody {
         AnswerBody { flow, record: Some(record) }
+    }
+
+    /// After an answer with status 101: what comes on the client's connection from now on, and what of it was read
+    /// already, belongs to the protocol that was switched to.
+    pub(crate) async fn tunnel(self, socket: ClientSocket, read: BytesMut) {
+        // No upstream switches yet, so there is nobody to talk to.
+        drop((socket, read));
     }
 
     fn end(&mut self) {

@@ -4,13 +4,12 @@ use crate::error::Error;
 use std::{
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
+    pin::Pin,
     task::Poll,
 };
 
 /// Runs a future; its panic is an error. What it borrowed is only looked at to record the failure.
-pub(super) async fn future<T>(future: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    let mut future = pin!(future);
+pub(super) async fn future<T>(mut future: Pin<&mut impl Future<Output = Result<T, Error>>>) -> Result<T, Error> {
     poll_fn(|cx| {
         catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))).unwrap_or_else(|_| Poll::Ready(Err(Error::Panic)))
     })

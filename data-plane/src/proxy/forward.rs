@@ -7,13 +7,12 @@ use super::{
     record::{Record, VIA},
 };
 use crate::{
-    context::UploadBody,
+    context::{RequestBody, UploadBody},
     error::Error,
     pool::{Call, Outgoing, call},
     router::Forward,
 };
 use http::{Response, header};
-use hyper::body::Incoming;
 use proto::matching::Captures;
 use std::ops::ControlFlow;
 
@@ -22,7 +21,7 @@ pub(super) async fn forward(
     route: &LocalRoute,
     forward: &Forward,
     captures: Captures,
-    body: Incoming,
+    body: RequestBody,
 ) -> Result<Response<Flow>, Error> {
     if let ControlFlow::Break(answer) = forward.filters.request(&mut record.context) {
         return Ok(answer.map(Flow::whole));

@@ -8,14 +8,13 @@ use super::{
     local::{Local, LocalRoute},
 };
 use crate::{
-    context::{Authority, Context, Peer, Upload},
+    context::{Authority, Context, Peer, RequestBody, Upload},
     error::{Error, Fault},
     pool::{Attempts, DownloadFault},
     router::Action,
     telemetry::{access_log::Line, counters::count},
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version, header, uri::PathAndQuery};
-use hyper::body::{Body, Incoming};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header, uri::PathAndQuery};
 use proto::matching::{Captures, Head};
 use std::{rc::Rc, time::Instant};
 
@@ -29,13 +28,10 @@ pub(crate) struct Record {
     pub(super) local: Rc<Local>,
     pub(super) peer: Rc<Peer>,
     pub(super) context: Context,
-    /// The version and, if it is not only a path, the whole target: what admission judges.
-    pub(super) version: Version,
+    /// The whole target, which may be more than a path: what admission judges.
     pub(super) uri: http::Uri,
     /// Only of a request with a body that was sent on.
     pub(super) upload: Option<Rc<Upload>>,
-    /// Whether the client sends a body.
-    has_body: bool,
     pub(super) attempts: Attempts,
     /// Bytes of the answer's body.
     pub(super) sent: u64,
@@ -50,7 +46,7 @@ pub(crate) struct Record {
 // === impl Record ===
 
 impl Record {
-    pub(super) fn begin(local: Rc<Local>, peer: Rc<Peer>, request: Request<Incoming>) -> (Box<Record>, Incoming) {
+    pub(super) fn begin(local: Rc<Local>, peer: Rc<Peer>, request: Request<RequestBody>) -> (Box<Record>, RequestBody) {
         let (parts, body) = request.into_parts();
         let context = Context {
             method: parts.method,
@@ -62,12 +58,10 @@ impl Record {
             request_id: local.request_id(),
         };
         let record = Record {
-            started: peer.wire.begin(),
+            started: peer.wire.begun(),
             context,
-            version: parts.version,
             uri: parts.uri,
             upload: None,
-            has_body: !body.is_end_stream(),
             attempts: Attempts::default(),
             sent: 0,
             route: None,
@@ -129,12 +123,7 @@ impl Record {
             // Only how long it would be.
             response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
         }
-        // A body that nobody takes is left on the connection, which has to end then.
-        let leaves_body = match response.body() {
-            Flow::Whole(_) => self.has_body,
-            Flow::Stream(body) => body.is_early(),
-        };
-        if leaves_body || self.local.draining.get() {
+        if self.local.draining.get() {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response.map(|flow| AnswerBody::new(flow, self))

@@ -3,76 +3,91 @@
 use super::harness::{Backend, Node, forward, respond, settings};
 use crate::settings::Settings;
 
-/// A request that is refused, the status and the reason; `None` where hyper's own parser answers.
-type Refused = (&'static str, u16, Option<&'static str>);
+/// A request that is refused, the status and the reason.
+type Refused = (&'static str, u16, &'static str);
 
 #[test]
 fn what_is_ambiguous_is_refused_and_ends_the_connection() {
     let node = Node::start(&respond());
     let table: &[Refused] = &[
         // Exactly one host.
-        ("GET / HTTP/1.1\r\n\r\n", 400, Some("host_count")),
-        ("GET / HTTP/1.0\r\n\r\n", 400, Some("host_count")),
-        ("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400, Some("host_count")),
-        ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400, Some("host_count")),
-        ("GET / HTTP/1.1\r\nHost:\r\n\r\n", 400, Some("host_invalid")),
-        ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400, Some("host_invalid")),
-        ("GET / HTTP/1.1\r\nHost: a, b\r\n\r\n", 400, Some("host_invalid")),
-        ("GET / HTTP/1.1\r\nHost: user@a\r\n\r\n", 400, Some("host_invalid")),
-        ("GET / HTTP/1.1\r\nHost: a:99999\r\n\r\n", 400, Some("host_invalid")),
-        ("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", 400, Some("host_invalid")),
-        ("GET http://b/ HTTP/1.1\r\n\r\n", 400, Some("host_count")),
+        ("GET / HTTP/1.1\r\n\r\n", 400, "host_count"),
+        ("GET / HTTP/1.0\r\n\r\n", 400, "host_count"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400, "host_count"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400, "host_count"),
+        ("GET / HTTP/1.1\r\nHost:\r\n\r\n", 400, "host_invalid"),
+        ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400, "host_invalid"),
+        ("GET / HTTP/1.1\r\nHost: a, b\r\n\r\n", 400, "host_invalid"),
+        ("GET / HTTP/1.1\r\nHost: user@a\r\n\r\n", 400, "host_invalid"),
+        ("GET / HTTP/1.1\r\nHost: a:99999\r\n\r\n", 400, "host_invalid"),
+        ("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", 400, "host_invalid"),
+        ("GET http://b/ HTTP/1.1\r\n\r\n", 400, "host_count"),
         // The target.
-        ("GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, Some("target_invalid")),
-        ("GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, Some("target_invalid")),
-        ("GET a:80 HTTP/1.1\r\nHost: a\r\n\r\n", 400, Some("target_invalid")),
-        ("CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", 501, Some("connect")),
+        ("GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, "target_invalid"),
+        ("GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, "target_invalid"),
+        ("GET a:80 HTTP/1.1\r\nHost: a\r\n\r\n", 400, "target_invalid"),
+        ("CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", 501, "connect"),
         // Framing.
-        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc", 400, Some("framing")),
-        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc", 400, None),
-        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3, 3\r\n\r\nabc", 400, None),
-        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +3\r\n\r\nabc", 400, None),
-        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", 400, None),
-        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0x3\r\n\r\nabc", 400, None),
-        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\n", 400, None),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc", 400, "framing"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc", 400, "framing"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3, 3\r\n\r\nabc", 400, "framing"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +3\r\n\r\nabc", 400, "framing"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", 400, "framing"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0x3\r\n\r\nabc", 400, "framing"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\n", 400, "framing"),
         (
             "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n",
             400,
-            Some("framing"),
+            "framing",
         ),
         (
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
             400,
-            Some("framing"),
+            "framing",
         ),
-        (
-            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-            501,
-            Some("transfer_coding"),
-        ),
-        (
-            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
-            501,
-            Some("transfer_coding"),
-        ),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501, "transfer_coding"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n", 501, "transfer_coding"),
         (
             "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
             501,
-            Some("transfer_coding"),
+            "transfer_coding",
         ),
-        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 400, None),
-        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\n\r\n", 400, None),
-        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, gzip\r\n\r\n", 400, None),
-        ("POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, None),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 501, "transfer_coding"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\n\r\n", 501, "transfer_coding"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, gzip\r\n\r\n", 501, "transfer_coding"),
+        ("POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "framing"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n", 400, "framing"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\x0bchunked\r\n\r\n0\r\n\r\n", 400, "malformed"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n", 501, "transfer_coding"),
         // Syntax.
-        ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400, None),
-        ("GET / HTTP/1.1\r\nHost: a\r\n X: folded\r\n\r\n", 400, None),
-        ("GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n", 400, None),
-        ("GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n", 400, None),
-        ("GET / HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n", 400, None),
-        ("GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", 400, None),
-        ("GET / HTTP/2.0\r\nHost: a\r\n\r\n", 400, None),
-        ("G@T / HTTP/1.1\r\nHost: a\r\n\r\n", 400, None),
+        ("GET /x HTTP/1.1\nHost: a\nX-A: 1\n\n", 400, "malformed"),
+        ("GET / HTTP/1.1\r\nHost: a\nX: 1\r\n\r\n", 400, "malformed"),
+        ("GET / HTTP/1.1\r\nHost: a\r\n\n", 400, "malformed"),
+        ("GET / HTTP/1.1\nHost: a\r\n\r\n", 400, "malformed"),
+        ("\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 400, "malformed"),
+        ("\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 400, "malformed"),
+        (" GET / HTTP/1.1\r\nHost: a\r\n\r\n", 400, "malformed"),
+        ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", 400, "malformed"),
+        ("GET /  HTTP/1.1\r\nHost: a\r\n\r\n", 400, "malformed"),
+        ("GET / HTTP/1.1 \r\nHost: a\r\n\r\n", 400, "malformed"),
+        ("GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, "malformed"),
+        ("GET / HTTP/1.1\r\n: a\r\nHost: a\r\n\r\n", 400, "malformed"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nX\0: 1\r\n\r\n", 400, "malformed"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nX: \x7f\r\n\r\n", 400, "malformed"),
+        ("GET / HTTP/1.1\r\n Host: a\r\n\r\n", 400, "malformed"),
+        ("GET /\r\n\r\n", 400, "malformed"),
+        ("GET / HTTP/1.2\r\nHost: a\r\n\r\n", 505, "version"),
+        ("GET / HTTP/1.10\r\nHost: a\r\n\r\n", 400, "malformed"),
+        ("GET / http/1.1\r\nHost: a\r\n\r\n", 400, "malformed"),
+        ("\x16\x03\x01\x02\0\x01\0\x01\u{fc}", 400, "malformed"),
+        ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400, "malformed"),
+        ("GET / HTTP/1.1\r\nHost: a\r\n X: folded\r\n\r\n", 400, "malformed"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n", 400, "malformed"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n", 400, "malformed"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n", 400, "malformed"),
+        ("GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", 400, "malformed"),
+        ("GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505, "version"),
+        ("G@T / HTTP/1.1\r\nHost: a\r\n\r\n", 400, "malformed"),
     ];
     for (request, status, reason) in table {
         let mut client = node.connect();
@@ -80,12 +95,20 @@ fn what_is_ambiguous_is_refused_and_ends_the_connection() {
         client.send(request);
         let response = client.response();
         assert_eq!(response.status(), *status, "{request}");
-        if let Some(reason) = reason {
-            assert_eq!(response.reason(), *reason, "{request}");
-            assert_eq!(response.header("content-type"), Some("application/problem+json"));
-        }
+        assert_eq!(response.reason(), *reason, "{request}");
+        assert_eq!(response.header("content-type"), Some("application/problem+json"));
+        assert_eq!(response.json()["request_id"], response.header("x-request-id").unwrap());
         assert_eq!(response.header("connection"), Some("close"), "{request}");
         assert!(client.is_closed(), "{request}");
+    }
+    let log = node.log();
+    assert_eq!(log.len(), table.len());
+    for (line, (request, status, reason)) in log.iter().zip(table) {
+        assert_eq!(
+            (&line["http.response.status_code"], &line["reason"]),
+            (&(*status).into(), &(*reason).into()),
+            "{request}"
+        );
     }
 }
 
@@ -150,37 +173,64 @@ fn requests_sent_ahead_are_answered_in_order() {
 }
 
 #[test]
-fn a_length_beside_a_coding_that_was_sent_ahead_does_not_reach_the_upstream() {
+fn what_is_sent_ahead_is_judged_like_anything_else() {
     let node = Node::start(&forward(&[Backend::echo().address]));
-    let mut client = node.connect();
-    client.send(
-        "POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx\
-         POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /3",
-    );
-    assert!(client.response().text().starts_with("POST /1"));
-    let second = client.response();
-    assert!(second.status() == 400 || !second.text().contains("content-length"), "{second:?}");
-    assert!(client.is_closed(), "what follows is not a request");
+    for (second, status) in [
+        ("POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /3", 400),
+        ("POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc", 400),
+        ("GET /2 HTTP/1.1\nHost: a\n\n", 400),
+        ("GET /2 HTTP/3.0\r\n\r\n", 505),
+    ] {
+        let mut client = node.connect();
+        client.send(format!("POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx{second}"));
+        assert!(client.response().text().starts_with("POST /1"));
+        assert_eq!(client.response().status(), status, "{second}");
+        assert!(client.is_closed(), "what follows is not a request");
+    }
 }
 
 #[test]
-fn a_bare_line_feed_does_not_reach_the_upstream() {
+fn one_empty_line_is_passed_over() {
+    let node = Node::start(&respond());
+    let mut client = node.connect();
+    for _ in 0..2 {
+        client.send("\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(client.response().status(), 200);
+    }
+}
+
+#[test]
+fn it_does_not_matter_how_requests_are_cut() {
     let node = Node::start(&forward(&[Backend::echo().address]));
-    let response = node.ask("GET /x HTTP/1.1\nHost: a\nX-A: 1\n\n");
-    assert!(response.text().starts_with("GET /x HTTP/1.1\n"), "{response:?}");
+    let all = "POST /1 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;x\r\nabc\r\n0\r\nx-t: 1\r\n\r\n\
+               \r\nPOST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nxyGET /3 HTTP/1.1\r\nHost: a\r\n\r\n";
+    for cut in 1..all.len() {
+        let mut client = node.connect();
+        client.send(&all[..cut]);
+        std::thread::yield_now();
+        client.send(&all[cut..]);
+        for (path, body) in [("POST /1", "abc"), ("POST /2", "xy"), ("GET /3", "")] {
+            let response = client.response();
+            let text = response.text();
+            assert!(text.starts_with(path) && text.ends_with(&format!("]\n{body}")), "cut at {cut}: {response:?}");
+        }
+    }
 }
 
 #[test]
 fn a_head_has_limits() {
     let node = Node::with(Settings { max_header_bytes: 8192, max_headers: 10, ..settings() }, &respond());
     let big = "a".repeat(9000);
-    for request in [
-        format!("GET / HTTP/1.1\r\nHost: a\r\nX: {big}\r\n\r\n"),
-        format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: 1\r\n".repeat(11)),
+    for (request, status, reason) in [
+        (format!("GET / HTTP/1.1\r\nHost: a\r\nX: {big}\r\n\r\n"), 431, "head_too_large"),
+        (format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: 1\r\n".repeat(11)), 431, "too_many_headers"),
+        (format!("GET /{big} HTTP/1.1\r\nHost: a\r\n\r\n"), 414, "target_too_long"),
+        (big.clone(), 414, "target_too_long"),
     ] {
         let mut client = node.connect();
         client.send(request);
-        assert_eq!(client.response().status(), 431);
+        let response = client.response();
+        assert_eq!((response.status(), response.reason().as_str()), (status, reason));
         assert!(client.is_closed());
     }
     let long = "a".repeat(70_000);

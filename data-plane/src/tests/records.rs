@@ -17,8 +17,9 @@ fn each_request_is_one_line() {
          Cookie: hush\r\nContent-Length: 3\r\n\r\nabc",
     );
     let log = node.log();
-    assert_eq!(log.len(), 1);
-    let line = &log[0];
+    assert_eq!(log.len(), 2);
+    assert_eq!((&log[0]["reason"], &log[0]["http.request.method"]), (&"malformed".into(), &"_OTHER".into()));
+    let line = &log[1];
     for (field, value) in [
         ("http.request.method", "POST"),
         ("url.path", "/x%20y"),

@@ -40,7 +40,9 @@ fn a_client_that_says_nothing_is_let_go() {
 
 #[test]
 fn a_head_has_to_come_in_time() {
-    let node = Node::with(Settings { header_timeout: SHORT, ..patient() }, &respond());
+    // As many bytes as can be sent in that time are not too many.
+    let settings = Settings { header_timeout: SHORT, max_header_bytes: 64 * 1024 * 1024, ..patient() };
+    let node = Node::with(settings, &respond());
     let mut client = node.connect();
     client.send(GET);
     assert_eq!(client.response().status(), 200);
