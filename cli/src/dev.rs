@@ -103,7 +103,7 @@ fn control_plane_settings(folder: &Path, ports: &Ports) -> control_plane::settin
 
 fn node_settings(arguments: &Arguments, ports: &Ports, discovery: String) -> data_plane::settings::Settings {
     data_plane::settings::Settings {
-        listen: vec![Listen { name: "http".into(), address: ports.traffic }],
+        listen: vec![Listen::http("http", ports.traffic)],
         status_listen: ports.status,
         control_plane: vec![discovery],
         join_token_file: Some(arguments.data_dir.join("join.token")),

@@ -6,7 +6,7 @@
 mod threads;
 
 use crate::{
-    listener,
+    listener::{self, Listener},
     router::{LiveRouter, Router},
     settings::Settings,
     snapshot::{
@@ -72,7 +72,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<App> {
     };
 
     let listeners = listener::bind(&settings).context("failed to bind a listener")?;
-    let addresses = listeners.iter().map(|listener| (listener.name.clone(), listener.address)).collect();
+    let addresses = listeners.iter().map(|Listener { listen, .. }| (listen.name.clone(), listen.address)).collect();
     let status_listener = TcpListener::bind(settings.status_listen)
         .with_context(|| format!("failed to bind the status port {}", settings.status_listen))?;
     let status_address = status_listener.local_addr().context("failed to bind the status port")?;

@@ -75,6 +75,8 @@ pub(crate) struct Door {
     pub(crate) port: HeaderValue,
     /// How clients come through it.
     pub(crate) scheme: Scheme,
+    /// Whether each connection begins by saying who the client is.
+    pub(crate) proxy_protocol: bool,
 }
 
 /// An answer that the gateway makes itself.

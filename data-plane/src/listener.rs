@@ -5,11 +5,13 @@
 mod accept;
 mod connection;
 mod http1;
+mod proxy_protocol;
 
 pub(crate) use accept::{Clients, accept};
 
-use crate::settings::Settings;
+use crate::settings::{Listen, Settings};
 use anyhow::Context as _;
+use proto::matching::Scheme;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
     io,
@@ -22,10 +24,8 @@ const BACKLOG: i32 = 4096;
 /// A bound address.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    /// The name that routes may match on.
-    pub(crate) name: String,
-    /// The address, with the port that was taken.
-    pub(crate) address: SocketAddr,
+    /// As it was written, with the port that was taken.
+    pub(crate) listen: Listen,
     /// One a worker.
     pub(crate) sockets: Vec<TcpListener>,
 }
@@ -34,6 +34,11 @@ pub(crate) struct Listener {
 pub(crate) fn bind(settings: &Settings) -> anyhow::Result<Vec<Listener>> {
     let mut listeners = Vec::new();
     for listen in &settings.listen {
+        // Cleartext where TLS was asked for would be worse than nothing.
+        anyhow::ensure!(
+            listen.scheme == Scheme::Http,
+            "{listen} cannot be served: this build has no TLS for clients yet"
+        );
         let failed = || format!("failed to listen on {listen}");
         // Another process with the same option would silently share the traffic: the first socket claims the port alone.
         let probe = socket(listen.address, Sharing::Alone).with_context(failed)?;
@@ -41,7 +46,7 @@ pub(crate) fn bind(settings: &Settings) -> anyhow::Result<Vec<Listener>> {
         drop(probe);
         let sockets = (0..settings.worker_count()).map(|_| socket(address, Sharing::Workers));
         let sockets = sockets.collect::<io::Result<Vec<_>>>().with_context(failed)?;
-        listeners.push(Listener { name: listen.name.clone(), address, sockets });
+        listeners.push(Listener { listen: Listen { address, ..listen.clone() }, sockets });
     }
     Ok(listeners)
 }
@@ -54,6 +59,10 @@ enum Sharing {
 
 fn socket(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        // `[::]` is for both families, whatever the system's default.
+        socket.set_only_v6(false)?;
+    }
     // A port whose last connections linger is free nevertheless.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;

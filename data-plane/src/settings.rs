@@ -2,6 +2,10 @@
 //!
 //! Settings are this process's; what it does with traffic is the configuration's, which is the same on every node.
 
+mod listen;
+
+pub use listen::Listen;
+
 use anyhow::Context as _;
 use clap::Args;
 use ipnet::IpNet;
@@ -14,7 +18,7 @@ pub(crate) const MOST_HEADERS: usize = 512;
 /// What a node is started with.
 #[derive(Args, Clone, Debug)]
 pub struct Settings {
-    /// A listener for traffic, NAME=ADDR; may be given several times.
+    /// A listener for traffic, NAME=[proxy+][SCHEME://]ADDR with http or https; may be given several times.
     #[arg(long, env = "PORTICO_LISTEN", value_delimiter = ',', default_value = "http=0.0.0.0:8080")]
     pub listen: Vec<Listen>,
     /// Where /livez, /readyz and /metrics answer.
@@ -76,15 +80,6 @@ pub struct Settings {
     pub trusted_proxy: Vec<IpNet>,
 }
 
-/// A listener: its name, which routes may match on, and its address.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listen {
-    /// The name.
-    pub name: String,
-    /// The address; port 0 takes any that is free.
-    pub address: SocketAddr,
-}
-
 /// A label of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label {
@@ -114,7 +109,7 @@ pub struct Secret(String);
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
-            listen: vec![Listen { name: "http".into(), address: ([0, 0, 0, 0], 8080).into() }],
+            listen: vec![Listen::http("http", ([0, 0, 0, 0], 8080).into())],
             status_listen: ([127, 0, 0, 1], 7090).into(),
             control_plane: Vec::new(),
             join_token: None,
@@ -158,25 +153,6 @@ impl Settings {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("failed to read the join token from {}", path.display()))?;
         Ok(Some(Secret(text.trim().into())))
-    }
-}
-
-// === impl Listen ===
-
-impl FromStr for Listen {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Listen, String> {
-        let advice = || format!("{text:?} is not NAME=ADDR, as in \"http=0.0.0.0:8080\"");
-        let (name, address) = text.split_once('=').ok_or_else(advice)?;
-        let name = proto::name::Name::parse(name)?.to_string();
-        Ok(Listen { name, address: address.parse().map_err(|_| advice())? })
-    }
-}
-
-impl fmt::Display for Listen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={}", self.name, self.address)
     }
 }
 
@@ -278,7 +254,7 @@ mod tests {
     fn settings_are_read_strictly() {
         let settings = parse(&["--listen", "a=127.0.0.1:0,b=[::1]:80", "--shutdown-delay", "0s", "--label", "zone=a"]);
         let settings = settings.unwrap();
-        assert_eq!(settings.listen[1].to_string(), "b=[::1]:80");
+        assert_eq!(settings.listen[1].to_string(), "b=http://[::1]:80");
         assert_eq!(settings.labels()["zone"], "a");
         for bad in [
             ["--listen", "127.0.0.1:80"],

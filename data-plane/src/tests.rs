@@ -11,6 +11,7 @@ mod framing;
 mod harness;
 mod headers;
 mod health;
+mod listeners;
 mod records;
 mod timeouts;
 mod upstream_tls;

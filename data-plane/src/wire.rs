@@ -7,7 +7,7 @@
 use std::{
     cell::Cell,
     future::poll_fn,
-    pin::pin,
+    pin::{Pin, pin},
     task::Poll,
     time::{Duration, Instant},
 };
@@ -106,8 +106,7 @@ impl Wire {
     }
 
     /// Runs what uses this wire: polls it also when its deadline has passed.
-    pub(crate) async fn drive<F: Future>(&self, future: F) -> F::Output {
-        let mut future = pin!(future);
+    pub(crate) async fn drive<F: Future>(&self, mut future: Pin<&mut F>) -> F::Output {
         let mut timer = pin!(sleep_until(self.begun.get().into()));
         // When the timer fires.
         let mut armed: Option<Instant> = None;
@@ -155,7 +154,7 @@ mod tests {
     async fn what_takes_too_long_is_polled_when_it_does() {
         let wire = Wire::new(Instant::now());
         let start = Instant::now();
-        assert_eq!(wire.drive(wire.limit(MOMENT, std::future::pending::<()>())).await, Err(Elapsed));
+        assert_eq!(wire.drive(pin!(wire.limit(MOMENT, std::future::pending::<()>()))).await, Err(Elapsed));
         assert!(start.elapsed() >= MOMENT);
         // A deadline that was moved fires when it is due, and no sooner.
         let start = Instant::now();
@@ -165,7 +164,7 @@ mod tests {
             }
             wire.wait(2 * MOMENT).map_or(Poll::Ready(()), |()| Poll::Pending)
         });
-        wire.drive(moved).await;
+        wire.drive(pin!(moved)).await;
         assert!(start.elapsed() >= 2 * MOMENT);
     }
 
@@ -177,6 +176,6 @@ mod tests {
         assert_eq!(wire.wait(MOMENT), Ok(()));
         let now = Instant::now();
         assert_eq!((wire.wait_until(now), wire.wait_until(now)), (Ok(()), Err(Elapsed)));
-        assert_eq!(wire.drive(wire.limit(MOMENT, std::future::ready(7))).await, Ok(7));
+        assert_eq!(wire.drive(pin!(wire.limit(MOMENT, std::future::ready(7)))).await, Ok(7));
     }
 }

@@ -8,11 +8,10 @@ use crate::{
     listener::{Clients, Listener, accept},
     proxy::Local,
     router::LiveRouter,
-    settings::Settings,
+    settings::{Listen, Settings},
     telemetry::{Scrapes, Telemetry},
 };
 use http::HeaderValue;
-use proto::matching::Scheme;
 use std::{
     io,
     net::TcpListener,
@@ -43,7 +42,7 @@ pub(crate) struct Workers {
 // What one thread begins with.
 struct Worker {
     settings: Settings,
-    sockets: Vec<(TcpListener, String, u16)>,
+    sockets: Vec<(TcpListener, Listen)>,
     router: LiveRouter,
     telemetry: Telemetry,
     drain: watch::Receiver<Option<Duration>>,
@@ -61,11 +60,11 @@ impl Workers {
         telemetry: &Telemetry,
     ) -> io::Result<Workers> {
         let (drain, receiver) = watch::channel(None);
-        let mut sockets: Vec<Vec<(TcpListener, String, u16)>> = Vec::new();
+        let mut sockets: Vec<Vec<(TcpListener, Listen)>> = Vec::new();
         for listener in listeners {
             sockets.resize_with(listener.sockets.len().max(sockets.len()), Vec::new);
             for (worker, socket) in sockets.iter_mut().zip(listener.sockets) {
-                worker.push((socket, listener.name.clone(), listener.address.port()));
+                worker.push((socket, listener.listen.clone()));
             }
         }
         let mut threads = Vec::new();
@@ -116,8 +115,13 @@ impl Worker {
         let local = Rc::new(Local::new(&self.settings, &self.router, &self.telemetry));
         let clients = Rc::new(Clients::new(&self.settings, local.clone(), &self.telemetry));
         let mut accepting = Vec::new();
-        for (socket, name, port) in self.sockets {
-            let door = Rc::new(Door { name, port: HeaderValue::from(port), scheme: Scheme::Http });
+        for (socket, listen) in self.sockets {
+            let door = Rc::new(Door {
+                name: listen.name,
+                port: HeaderValue::from(listen.address.port()),
+                scheme: listen.scheme,
+                proxy_protocol: listen.proxy_protocol,
+            });
             match tokio::net::TcpListener::from_std(socket) {
                 Ok(socket) => accepting.push(tokio::task::spawn_local(accept(clients.clone(), socket, door))),
                 Err(error) => tracing::error!(%error, listener = door.name, "failed to accept on a listener"),

@@ -5,7 +5,7 @@ use tempfile::TempDir;
 
 fn settings(dir: &TempDir) -> Settings {
     Settings {
-        listen: vec![Listen { name: "http".into(), address: ([127, 0, 0, 1], 0).into() }],
+        listen: vec![Listen::http("http", ([127, 0, 0, 1], 0).into())],
         status_listen: ([127, 0, 0, 1], 0).into(),
         data_dir: dir.path().join("node"),
         access_log: AccessLog::Off,

@@ -67,8 +67,7 @@ impl Clients {
     fn admit(self: &Rc<Clients>, stream: TcpStream, address: SocketAddr, door: &Rc<Door>) {
         count(&self.local.counters.accepted, 1);
         self.drain.count();
-        let peer = Rc::new(self.peer(door, address));
-        tokio::task::spawn_local(serve(self.clone(), stream, peer));
+        tokio::task::spawn_local(serve(self.clone(), stream, address, door.clone()));
     }
 
     pub(super) fn seat(&self) -> Option<Seat<'_>> {
@@ -80,7 +79,7 @@ impl Clients {
         Some(Seat(&self.telemetry))
     }
 
-    fn peer(&self, door: &Rc<Door>, address: SocketAddr) -> Peer {
+    pub(super) fn peer(&self, door: &Rc<Door>, address: SocketAddr) -> Peer {
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         Peer {
             listener: door.clone(),

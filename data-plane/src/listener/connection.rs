@@ -1,20 +1,33 @@
-//! One client's connection, from its accept to its end.
+//! One client's connection, from its accept to its end: who is there, and which protocol is spoken.
 
-use super::{accept::Clients, http1};
+use super::{accept::Clients, http1, proxy_protocol};
 use crate::{
-    context::Peer,
-    inbound::{ClientSocket, Inbound},
+    context::Door,
+    error::Fault,
+    inbound::{ClientSocket, HEAD_ROOM, Inbound},
     telemetry::counters::count,
+    wire::{Elapsed, Wire},
 };
-use bytes::BytesMut;
-use std::{future::poll_fn, pin::pin, rc::Rc, task::Poll};
-use tokio::net::TcpStream;
+use bytes::{Buf, BytesMut};
+use std::{future::poll_fn, net::SocketAddr, pin::pin, rc::Rc, task::Poll, time::Instant};
+use tokio::{io::AsyncReadExt, net::TcpStream};
 
 const FULL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 1\r\nconnection: close\r\n\r\n";
 
+/// A connection, and what was read of it.
+struct Opened {
+    stream: TcpStream,
+    read: BytesMut,
+    // Of the client, which is not at the other end when a balancer speaks for it.
+    address: SocketAddr,
+}
+
+/// A connection ended before anything was asked; why, when that is the client's fault.
+struct Unopened(Option<&'static str>);
+
 /// Serves a connection.
-pub(super) async fn serve(clients: Rc<Clients>, stream: TcpStream, peer: Rc<Peer>) {
+pub(super) async fn serve(clients: Rc<Clients>, stream: TcpStream, address: SocketAddr, door: Rc<Door>) {
     let drain = &clients.drain;
     let _counted = drain.counted();
     let Some(_seat) = clients.seat() else {
@@ -24,17 +37,63 @@ pub(super) async fn serve(clients: Rc<Clients>, stream: TcpStream, peer: Rc<Peer
         return;
     };
     let _place = poll_fn(|cx| Poll::Ready(drain.enter(cx.waker()))).await;
-    let inbound = Inbound::new(ClientSocket::Plain(stream), BytesMut::new());
-    let mut served = pin!(http1::serve(&clients, &peer, inbound));
-    let cut = poll_fn(|cx| if drain.is_cut() { Poll::Ready(()) } else { served.as_mut().poll(cx) });
-    peer.wire.drive(cut).await;
+    let mut served = pin!(open_and_serve(&clients, Opened { stream, read: BytesMut::new(), address }, &door));
+    poll_fn(|cx| if drain.is_cut() { Poll::Ready(()) } else { served.as_mut().poll(cx) }).await;
+}
+
+async fn open_and_serve(clients: &Rc<Clients>, mut opened: Opened, door: &Rc<Door>) {
+    if door.proxy_protocol {
+        // Boxed, so that those that have none of it have no room for it.
+        opened = match Box::pin(learn_client(clients, opened)).await {
+            Ok(opened) => opened,
+            Err(Unopened(reason)) => {
+                reason.inspect(|reason| clients.local.counters.fail(None, reason, Fault::Client));
+                return;
+            }
+        };
+    }
+    let Opened { stream, read, address } = opened;
+    let peer = Rc::new(clients.peer(door, address));
+    let inbound = Inbound::new(ClientSocket::Plain(stream), read);
+    peer.wire.drive(pin!(http1::serve(clients, &peer, inbound))).await;
+}
+
+// The header of the PROXY protocol has to come as soon as the head of a request.
+async fn learn_client(clients: &Clients, opened: Opened) -> Result<Opened, Unopened> {
+    let within = clients.local.settings.header_timeout;
+    let wire = Wire::new(Instant::now());
+    match wire.drive(pin!(wire.limit(within, read_client(opened)))).await {
+        Ok(opened) => opened,
+        Err(Elapsed) => Err(Unopened(Some("proxy_header_timeout"))),
+    }
+}
+
+async fn read_client(mut opened: Opened) -> Result<Opened, Unopened> {
+    loop {
+        opened.read.reserve(HEAD_ROOM);
+        match opened.stream.read_buf(&mut opened.read).await {
+            Ok(n) if n > 0 => {}
+            // A balancer that only looks whether somebody is there.
+            Ok(_) | Err(_) if opened.read.is_empty() => return Err(Unopened(None)),
+            Ok(_) | Err(_) => return Err(Unopened(Some("proxy_header"))),
+        }
+        match proxy_protocol::decode(&opened.read) {
+            Ok(None) => {}
+            Ok(Some(header)) => {
+                opened.read.advance(header.len);
+                opened.address = header.client.unwrap_or(opened.address);
+                return Ok(opened);
+            }
+            Err(proxy_protocol::Malformed) => return Err(Unopened(Some("proxy_header"))),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn size<F: Future>(_: impl Fn(Rc<Clients>, TcpStream, Rc<Peer>) -> F) -> usize {
+    fn size<F: Future>(_: impl Fn(Rc<Clients>, TcpStream, SocketAddr, Rc<Door>) -> F) -> usize {
         size_of::<F>()
     }
 

@@ -62,7 +62,7 @@ pub(super) struct Backend {
 /// The settings of a node in tests; each test changes what it is about.
 pub(super) fn settings() -> Settings {
     Settings {
-        listen: vec![Listen { name: "http".into(), address: ([127, 0, 0, 1], 0).into() }],
+        listen: vec![Listen::http("http", ([127, 0, 0, 1], 0).into())],
         workers: 1,
         access_log: AccessLog::Off,
         ..Settings::default()
@@ -106,7 +106,7 @@ impl Node {
         let telemetry = Telemetry::new(&settings).unwrap();
         let live = LiveRouter::new(Router::build(&snapshot(resources), None, None));
         let listeners = listener::bind(&settings).unwrap();
-        let address = listeners[0].address;
+        let address = listeners[0].listen.address;
         let workers = Workers::start(&settings, listeners, &live, &telemetry).unwrap();
         let stop = CancellationToken::new();
         let kept = stop.clone().run_until_cancelled_owned(upkeep(live.clone(), Status::new(telemetry.clone())));

@@ -1,0 +1,90 @@
+//! How clients come to the node: which listener, on whose behalf, in which protocol.
+
+use super::harness::{Backend, Node, forward, respond, settings};
+use crate::settings::{Listen, Settings};
+use std::time::{Duration, Instant};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+fn proxied(more: Settings) -> Settings {
+    Settings { listen: vec!["edge=proxy+127.0.0.1:0".parse().unwrap()], ..more }
+}
+
+#[test]
+fn a_balancer_says_who_the_client_is() {
+    let trusted = vec!["10.0.0.0/8".parse().unwrap()];
+    let settings = proxied(Settings { trusted_proxy: trusted, ..settings() });
+    let node = Node::with(settings, &forward(&[Backend::echo().address]));
+    let v2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x0a\x02\x03\x04\x05\x06\x07\x08\x30\x39\0\x50".as_slice();
+    for (header, client) in [
+        (b"PROXY TCP4 1.2.3.4 5.6.7.8 12345 80\r\n".as_slice(), "1.2.3.4"),
+        (b"PROXY TCP6 2001:db8::1 ::1 1 2\r\n", "2001:db8::1"),
+        (b"PROXY TCP6 ::ffff:1.2.3.4 ::1 1 2\r\n", "1.2.3.4"),
+        (b"PROXY UNKNOWN\r\n", "127.0.0.1"),
+        // Trusted, and so believed.
+        (v2, "10.2.3.4, 6.6.6.6"),
+    ] {
+        for together in [true, false] {
+            let mut client_end = node.connect();
+            let request = "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 10.2.3.4, 6.6.6.6\r\n\r\n";
+            match together {
+                true => client_end.send([header, request.as_bytes()].concat()),
+                false => {
+                    for byte in header {
+                        client_end.send([*byte]);
+                    }
+                    client_end.send(request);
+                }
+            }
+            let response = client_end.response();
+            let expect = match client.starts_with("10.") {
+                true => format!("(\"x-forwarded-for\", \"{client}, 10.2.3.4\")"),
+                false => format!("(\"x-forwarded-for\", \"{client}\")"),
+            };
+            assert!(response.text().contains(&expect), "{expect}: {}", response.text());
+        }
+    }
+    assert_eq!(node.log()[0]["client.address"], "1.2.3.4");
+}
+
+#[test]
+fn without_a_header_there_is_no_connection() {
+    let node = Node::with(proxied(settings()), &respond());
+    for bytes in [GET.as_bytes(), b"PROXY TCP4 1.2.3.4 5.6.7.8 1\r\n", b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\n", b"PROXY X"]
+    {
+        let mut client = node.connect();
+        client.send(bytes);
+        client.finish();
+        assert!(client.is_closed(), "{bytes:?}");
+    }
+    let failures = node.await_counts(|counts| counts.failures.values().sum::<u64>() == 4).failures;
+    assert!(failures.keys().all(|(_, reason, _)| *reason == "proxy_header"), "{failures:?}");
+}
+
+#[test]
+fn a_header_has_to_come_in_time() {
+    let short = Duration::from_millis(150);
+    let node = Node::with(proxied(Settings { header_timeout: short, ..settings() }), &respond());
+    for bytes in ["", "PROXY TCP4 1.2"] {
+        let start = Instant::now();
+        let mut client = node.connect();
+        client.send(bytes);
+        assert!(client.is_closed() && start.elapsed() >= short, "{bytes}");
+    }
+}
+
+#[test]
+fn a_listener_for_both_families_takes_both() {
+    let node = Node::with(
+        Settings { listen: vec![Listen::http("both", "[::]:0".parse().unwrap())], ..settings() },
+        &forward(&[Backend::echo().address]),
+    );
+    let port = node.address.port();
+    for (host, client) in [("127.0.0.1", "127.0.0.1"), ("::1", "::1")] {
+        let Ok(stream) = std::net::TcpStream::connect((host, port)) else { continue };
+        let mut conn = super::harness::Conn::new(stream);
+        conn.send(GET);
+        let response = conn.response();
+        assert!(response.text().contains(&format!("(\"x-forwarded-for\", \"{client}\")")), "{}", response.text());
+    }
+}
