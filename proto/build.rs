@@ -3,8 +3,14 @@
 
 use std::path::PathBuf;
 
-const FILES: [&str; 4] =
-    ["portico/v1/route.proto", "portico/v1/upstream.proto", "portico/v1/policy.proto", "portico/v1/discovery.proto"];
+const FILES: [&str; 6] = [
+    "portico/v1/certificate.proto",
+    "portico/v1/discovery.proto",
+    "portico/v1/policy.proto",
+    "portico/v1/route.proto",
+    "portico/v1/secret.proto",
+    "portico/v1/upstream.proto",
+];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=portico");
@@ -18,6 +24,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         // One message has one encoding, so that hashes can be compared.
         .btree_map(".")
         .bytes(".")
+        // What is secret does not get into a log by an accident.
+        .skip_debug([".portico.v1.Secret", ".portico.v1.Resource"])
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -15,7 +15,8 @@ pub(crate) fn collection(word: &str) -> Result<&'static str, String> {
         "route" | "routes" => Ok("routes"),
         "upstream" | "upstreams" => Ok("upstreams"),
         "policy" | "policies" => Ok("policies"),
-        _ => Err("there are routes, upstreams and policies".into()),
+        "certificate" | "certificates" => Ok("certificates"),
+        _ => Err("there are routes, upstreams, policies and certificates".into()),
     }
 }
 

@@ -3,6 +3,8 @@
 //! A plan is pure and may run more than once: on the head in memory, and again under the lock when the head moved.
 //! What is stored was checked as a whole, with the code that nodes run; what is answered stands in the database.
 
+mod validity;
+
 use crate::{
     publisher::{Head, Publisher, fold},
     store::{Draft, Recalled, Store, StoreError, Write},
@@ -382,7 +384,7 @@ async fn work_out(proposal: &Arc<Proposal>, base: Arc<Head>) -> Result<Worked, C
         if changes.len() > MAX_CHANGES {
             return Err(CommitError::TooLarge { count: changes.len(), limit: MAX_CHANGES });
         }
-        let snapshot = base.snapshot.with(changes).map_err(Refusal::Invalid)?;
+        let snapshot = check(&base.snapshot, changes)?;
         let changes = base.snapshot.differing(&snapshot).into_iter().map(|key| match snapshot.get(&key) {
             Some(entry) => Change::Put(entry.resource.clone()),
             None => Change::Delete(key),
@@ -393,6 +395,13 @@ async fn work_out(proposal: &Arc<Proposal>, base: Arc<Head>) -> Result<Worked, C
         error!(%error, "a plan broke off");
         Err(unavailable("the change could not be worked out; see the log of the control plane"))
     })
+}
+
+/// The configuration with the changes, or why it cannot be written now.
+pub(crate) fn check(base: &Snapshot, changes: Vec<Change>) -> Result<Snapshot, Refusal> {
+    let snapshot = base.with(changes).map_err(Refusal::Invalid)?;
+    let outdated = validity::check(base, &snapshot, OffsetDateTime::now_utc());
+    if outdated.is_empty() { Ok(snapshot) } else { Err(Refusal::Invalid(outdated)) }
 }
 
 /// The head under the lock, folded onto an older one; `None` when it does not follow from that.

@@ -4,8 +4,8 @@
 //! [`router`]. One worker a core answers requests without a lock, a shared counter or a wake across threads; everything
 //! that may take its time (the control stream, building routers, the status port) happens on other threads.
 //!
-//! Floors, top to bottom; no import runs back up: app → upkeep → status, snapshot → worker → listener → proxy → router →
-//! filter, pool → telemetry → error → context → inbound → chunked, drain, json, wire, settings.
+//! Floors, top to bottom; no import runs back up: app → upkeep → status, snapshot → worker → listener → tls, proxy →
+//! router → filter, pool → telemetry → error → context → inbound → chunked, drain, json, wire, settings.
 
 pub mod app;
 mod chunked;
@@ -27,6 +27,7 @@ mod status;
 mod telemetry;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod upkeep;
 mod wire;
 mod worker;

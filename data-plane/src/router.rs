@@ -22,6 +22,7 @@ use entry::Resolver;
 use hosts::Hosts;
 use names::Names;
 use proto::{
+    certificate::Certificate,
     identity::Identity,
     matching::{Captures, Head, PathPattern},
     policy::Policy,
@@ -123,6 +124,11 @@ impl Router {
         self.identity.map_or(0, |identity| identity.revision)
     }
 
+    /// The certificate for a client that asks for this name, or for none.
+    pub(crate) fn certificate(&self, server_name: Option<&str>) -> Option<&Arc<Certificate>> {
+        self.snapshot.server_names().find(server_name)
+    }
+
     /// All pools.
     pub(crate) fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
         self.pools.values()
@@ -150,6 +156,8 @@ fn affected<'s>(snapshot: &'s Snapshot, changed: &'s BTreeSet<ResourceKey>) -> O
     let mut affected = BTreeSet::new();
     for key in changed {
         match key.kind {
+            // Handshakes look it up; no route refers to it.
+            Kind::Certificate => {}
             Kind::Route => {
                 affected.insert(key);
             }
@@ -161,7 +169,7 @@ fn affected<'s>(snapshot: &'s Snapshot, changed: &'s BTreeSet<ResourceKey>) -> O
                             affected.insert(referrer);
                         }
                         Kind::Upstream => affected.extend(snapshot.referrers(referrer)),
-                        Kind::Policy => {}
+                        Kind::Certificate | Kind::Policy => {}
                     }
                 }
             }

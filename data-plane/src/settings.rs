@@ -66,6 +66,9 @@ pub struct Settings {
     /// The longest silence of a client that sends a body or takes one.
     #[arg(long, env = "PORTICO_IDLE_TIMEOUT", default_value = "60s", value_parser = quantity::duration)]
     pub idle_timeout: Duration,
+    /// The oldest version of TLS that clients may speak: `1.2` or `1.3`.
+    #[arg(long, env = "PORTICO_TLS_MIN_VERSION", default_value = "1.2", value_parser = TlsVersion::parse)]
+    pub tls_min_version: TlsVersion,
     /// How long a node that is told to stop goes on accepting, so that load balancers learn of it.
     #[arg(long, env = "PORTICO_SHUTDOWN_DELAY", default_value = "5s", value_parser = wait)]
     pub shutdown_delay: Duration,
@@ -87,6 +90,15 @@ pub struct Label {
     pub key: String,
     /// The value.
     pub value: String,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// 1.2, RFC 5246.
+    V1_2,
+    /// 1.3, RFC 8446.
+    V1_3,
 }
 
 /// Where the access log goes.
@@ -125,6 +137,7 @@ impl Default for Settings {
             header_timeout: Duration::from_secs(10),
             keep_alive_timeout: Duration::from_secs(75),
             idle_timeout: Duration::from_secs(60),
+            tls_min_version: TlsVersion::V1_2,
             shutdown_delay: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(25),
             access_log: AccessLog::Stdout,
@@ -165,6 +178,18 @@ impl FromStr for Label {
         match text.split_once('=') {
             Some((key, value)) if !key.is_empty() => Ok(Label { key: key.into(), value: value.into() }),
             Some(_) | None => Err(format!("{text:?} is not KEY=VALUE")),
+        }
+    }
+}
+
+// === impl TlsVersion ===
+
+impl TlsVersion {
+    fn parse(text: &str) -> Result<TlsVersion, String> {
+        match text {
+            "1.2" => Ok(TlsVersion::V1_2),
+            "1.3" => Ok(TlsVersion::V1_3),
+            _ => Err(format!("{text:?} is neither 1.2 nor 1.3; no older version is spoken")),
         }
     }
 }
@@ -261,6 +286,7 @@ mod tests {
             ["--listen", "A=127.0.0.1:80"],
             ["--max-header-bytes", "1KiB"],
             ["--idle-timeout", "0s"],
+            ["--tls-min-version", "1.1"],
             ["--trusted-proxy", "here"],
             ["--label", "=x"],
         ] {

@@ -6,6 +6,13 @@ use serde_json::{Value, json};
 /// An example of a kind, in the form that [`crate::json::read`] takes.
 pub fn example(kind: Kind) -> Value {
     match kind {
+        // The key of nothing: it stands here for everybody to read.
+        Kind::Certificate => json!({
+            "name": "example",
+            "labels": {"team": "edge"},
+            "chain": include_str!("example/chain.pem"),
+            "private_key": {"value": include_str!("example/key.pem")},
+        }),
         Kind::Policy => json!({
             "name": "hide-server",
             "labels": {"team": "edge"},

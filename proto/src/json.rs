@@ -3,28 +3,25 @@
 //! The walk is strict, so that nothing an operator wrote is ignored, and it goes on after a fault, so that all faults
 //! of shape are found at once, each with its place and advice. What it yields is encoded once, in the one encoding that
 //! a message has, and is kept verbatim from then on.
+//!
+//! What is secret is read and never written: a digest stands in its place.
+
+pub mod secrets;
 
 use crate::{
     invalid::{Faults, Invalid, did_you_mean},
     name::Name,
     pb,
     resource::{Kind, Resource, ResourceKey},
+    secret,
 };
 use bytes::Bytes;
 use prost::Message;
 use prost_reflect::{
-    DescriptorPool, DynamicMessage, FieldDescriptor, Kind as Type, MapKey, MessageDescriptor, ReflectMessage,
-    Value as Field,
+    DynamicMessage, FieldDescriptor, Kind as Type, MapKey, MessageDescriptor, ReflectMessage, Value as Field,
 };
-use serde_json::{Map, Value};
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::LazyLock,
-};
-
-/// The descriptors of all messages, with their comments.
-pub(crate) static POOL: LazyLock<DescriptorPool> =
-    LazyLock::new(|| DescriptorPool::decode(pb::DESCRIPTORS).expect("the build wrote them"));
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, HashMap};
 
 /// What could be read of a resource.
 #[derive(Debug)]
@@ -94,7 +91,7 @@ pub fn write(resource: &Resource) -> Value {
 
 /// The message of a kind.
 pub(crate) fn descriptor(kind: Kind) -> MessageDescriptor {
-    POOL.get_message_by_name(kind.message()).expect("each kind has a message")
+    pb::POOL.get_message_by_name(kind.message()).expect("each kind has a message")
 }
 
 /// The fields of a choice, and of none if it is only how `optional` is spelled.
@@ -108,6 +105,7 @@ fn encode(kind: Kind, message: &DynamicMessage) -> Bytes {
         message.transcode_to::<M>().expect("it is of that message").encode_to_vec().into()
     }
     match kind {
+        Kind::Certificate => through::<pb::Certificate>(message),
         Kind::Policy => through::<pb::Policy>(message),
         Kind::Route => through::<pb::Route>(message),
         Kind::Upstream => through::<pb::Upstream>(message),
@@ -123,6 +121,10 @@ fn is_below(pointer: &str, parent: &str) -> bool {
 fn read_message(descriptor: &MessageDescriptor, value: &Value, faults: &mut Faults) -> DynamicMessage {
     let mut message = DynamicMessage::new(descriptor.clone());
     let Value::Object(object) = value else {
+        if secret::field_of(descriptor).is_some() {
+            faults.note("a secret is written {value: …}, or {file: …} or {env: …} where `portico apply` reads it");
+            return message;
+        }
         faults.note(format!("{} is not an object{}", show(value), null_advice(value)));
         return message;
     };
@@ -176,6 +178,10 @@ fn read_field(field: &FieldDescriptor, value: &Value, faults: &mut Faults) -> Op
     }
     if field.is_map() {
         return read_map(field, value, faults).map(Field::Map);
+    }
+    if secret::is_marked(field) && !value.is_string() {
+        faults.note("what is secret is a text; write it in quotes");
+        return None;
     }
     if !field.is_list() {
         return read_single(&field.kind(), value, faults);
@@ -249,6 +255,9 @@ fn null_advice(value: &Value) -> &'static str {
 // === writing ===
 
 fn write_message(message: &DynamicMessage) -> Value {
+    if let Some(value) = secret::value_of(message) {
+        return json!({"digest": secret::digest(&value)});
+    }
     let mut object = Map::new();
     for field in message.descriptor().fields() {
         // Without presence a default is the same as nothing; a member of a choice has presence.
@@ -282,7 +291,6 @@ fn write_field(field: &Field) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn faults(kind: Kind, value: &Value) -> Vec<(String, String)> {
         let faults = read(kind, value).expect_err("it is faulty");

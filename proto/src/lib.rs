@@ -7,6 +7,7 @@
 //! control plane runs it to refuse a change, a node runs the same code to accept one, and what it yields cannot be
 //! wrong: expressions are compiled, references exist, and no two routes match the same.
 
+pub mod certificate;
 pub mod example;
 pub mod fields;
 pub mod identity;
@@ -21,6 +22,7 @@ pub mod quantity;
 pub mod resource;
 pub mod route;
 pub mod schema;
+pub mod secret;
 pub mod shards;
 pub mod snapshot;
 pub mod template;

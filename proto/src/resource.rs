@@ -11,6 +11,8 @@ pub const MAX_PAYLOAD: usize = 256 * 1024;
 /// The kinds of resource. Their order is that of their names, which the hash tree needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
+    /// A certificate with its key.
+    Certificate,
     /// What must hold for traffic.
     Policy,
     /// What to match and what to do.
@@ -20,12 +22,13 @@ pub enum Kind {
 }
 
 /// All kinds, in their order.
-pub const KINDS: [Kind; 3] = [Kind::Policy, Kind::Route, Kind::Upstream];
+pub const KINDS: [Kind; 4] = [Kind::Certificate, Kind::Policy, Kind::Route, Kind::Upstream];
 
 impl Kind {
     /// The kind's name in the singular: `route`.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Kind::Certificate => "certificate",
             Kind::Policy => "policy",
             Kind::Route => "route",
             Kind::Upstream => "upstream",
@@ -35,6 +38,7 @@ impl Kind {
     /// The kind's name in the plural, as in URLs and files: `routes`.
     pub const fn plural(self) -> &'static str {
         match self {
+            Kind::Certificate => "certificates",
             Kind::Policy => "policies",
             Kind::Route => "routes",
             Kind::Upstream => "upstreams",
@@ -44,6 +48,7 @@ impl Kind {
     /// The message that spells it, as in the `.proto` files.
     pub const fn message(self) -> &'static str {
         match self {
+            Kind::Certificate => "portico.v1.Certificate",
             Kind::Policy => "portico.v1.Policy",
             Kind::Route => "portico.v1.Route",
             Kind::Upstream => "portico.v1.Upstream",
@@ -66,7 +71,7 @@ pub struct ResourceKey {
 }
 
 /// A resource as it travels and is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Resource {
     /// Which one.
     pub key: ResourceKey,
@@ -137,6 +142,19 @@ impl Resource {
             .ok_or_else(|| format!("unknown kind {:?}; a newer control plane?", message.kind))?;
         let name = Name::parse(&message.name)?;
         Ok(Resource { key: ResourceKey { kind, name }, payload: message.payload, requires: message.requires })
+    }
+}
+
+impl fmt::Debug for Resource {
+    // A payload may hold a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}({} bytes)", self.key, self.payload.len())
+    }
+}
+
+impl fmt::Debug for pb::Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}({} bytes)", self.kind, self.name, self.payload.len())
     }
 }
 

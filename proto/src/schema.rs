@@ -2,7 +2,8 @@
 //! `.proto` files are their descriptions.
 
 use crate::{
-    json::{POOL, choices, descriptor},
+    json::{choices, descriptor},
+    pb::POOL,
     resource::KINDS,
 };
 use prost_reflect::{FieldDescriptor, FileDescriptor, Kind as Type, MessageDescriptor};

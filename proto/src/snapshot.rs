@@ -4,17 +4,20 @@
 //! is understood, every reference exists, no two routes match the same, every expression is compiled. Building a router
 //! from it cannot fail. Payloads stay as they came, and the hash tree over them is the identity of the whole.
 
+mod checked;
+
+pub use checked::Checked;
+
 use crate::{
+    certificate::ServerNames,
     invalid::{Faults, Invalid, did_you_mean},
     name::Name,
-    pb,
-    policy::{Attachment, Policy},
+    policy::Policy,
     resource::{Change, Hash, Kind, MAX_PAYLOAD, Resource, ResourceKey},
     route::Route,
     shards::{SHARDS, Shards, shard_of, shard_of_hash, shard_of_parts},
     upstream::Upstream,
 };
-use prost::Message;
 use sha2::{Digest, Sha256};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -42,6 +45,7 @@ pub struct Snapshot {
     matches: Shards<[u8; 16], Name>,
     // How many regex routes a host has.
     regexes: Shards<String, usize>,
+    server_names: ServerNames,
 }
 
 /// One resource: as it travels, and checked.
@@ -55,17 +59,6 @@ pub struct Entry {
     pub checked: Checked,
 }
 
-/// A resource that cannot be wrong.
-#[derive(Clone, Debug)]
-pub enum Checked {
-    /// A policy.
-    Policy(Arc<Policy>),
-    /// A route.
-    Route(Arc<Route>),
-    /// An upstream.
-    Upstream(Arc<Upstream>),
-}
-
 // === impl Snapshot ===
 
 impl Snapshot {
@@ -73,8 +66,16 @@ impl Snapshot {
     pub fn empty() -> Snapshot {
         let buckets = vec![[0; 32]; SHARDS];
         let root = root_of(&buckets);
-        let (entries, references) = (Shards::default(), Shards::default());
-        Snapshot { entries, buckets, root, len: 0, references, matches: Shards::default(), regexes: Shards::default() }
+        Snapshot {
+            entries: Shards::default(),
+            buckets,
+            root,
+            len: 0,
+            references: Shards::default(),
+            matches: Shards::default(),
+            regexes: Shards::default(),
+            server_names: ServerNames::default(),
+        }
     }
 
     /// The configuration with the changes, in their order; or every fault that it would have.
@@ -99,6 +100,7 @@ impl Snapshot {
         }
         next.check_references(&touched, &mut invalid);
         next.check_matches(self, &touched, &mut invalid);
+        next.check_server_names(self, &touched, &mut invalid);
         if !invalid.is_empty() {
             return Err(invalid);
         }
@@ -149,6 +151,11 @@ impl Snapshot {
     /// All policies that stand under `policies`.
     pub fn policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
         self.entries().filter_map(|entry| entry.checked.as_policy())
+    }
+
+    /// Which certificate is taken for which name.
+    pub fn server_names(&self) -> &ServerNames {
+        &self.server_names
     }
 
     /// The policy of a name.
@@ -262,6 +269,21 @@ impl Snapshot {
         }
     }
 
+    // Keeps the index of server names, and notes two certificates that claim the same.
+    fn check_server_names(&mut self, before: &Snapshot, touched: &BTreeSet<ResourceKey>, invalid: &mut Vec<Invalid>) {
+        let touched = || touched.iter().filter(|key| key.kind == Kind::Certificate);
+        for old in touched().filter_map(|key| before.get(key)?.checked.as_certificate()) {
+            self.server_names.take(old);
+        }
+        for key in touched() {
+            let Some(new) = self.get(key).and_then(|entry| entry.checked.as_certificate()).cloned() else { continue };
+            for claim in self.server_names.put(&new) {
+                let (pointer, detail) = claim.fault();
+                invalid.push(Invalid { resource: Some(key.clone()), pointer: pointer.into(), detail });
+            }
+        }
+    }
+
     // Returns a host that has too many.
     fn count_regexes(&mut self, route: &Route, add: bool) -> Option<String> {
         if !matches!(route.matches.path, crate::matching::PathPattern::Regex(_)) {
@@ -325,100 +347,6 @@ impl Entry {
         };
         Ok(Entry { leaf: resource.leaf(), resource, checked })
     }
-}
-
-// === impl Checked ===
-
-impl Checked {
-    fn check(resource: &Resource, faults: &mut Faults) -> Option<Checked> {
-        let checked = match resource.key.kind {
-            Kind::Policy => {
-                let message = decode::<pb::Policy>(resource, faults)?;
-                Policy::check(&message, faults).map(Arc::new).map(Checked::Policy)
-            }
-            Kind::Route => {
-                let message = decode::<pb::Route>(resource, faults)?;
-                Route::check(&message, faults).map(Arc::new).map(Checked::Route)
-            }
-            Kind::Upstream => {
-                let message = decode::<pb::Upstream>(resource, faults)?;
-                Upstream::check(&message, faults).map(Arc::new).map(Checked::Upstream)
-            }
-        }?;
-        if checked.name() != &resource.key.name {
-            faults.note_at("name", format!("the resource is named {:?}", resource.key.name.as_str()));
-        }
-        Some(checked)
-    }
-
-    /// The resource's name.
-    pub fn name(&self) -> &Name {
-        match self {
-            Checked::Policy(policy) => &policy.name,
-            Checked::Route(route) => &route.name,
-            Checked::Upstream(upstream) => &upstream.name,
-        }
-    }
-
-    /// The resource's labels.
-    pub fn labels(&self) -> &BTreeMap<String, String> {
-        match self {
-            Checked::Policy(policy) => &policy.labels,
-            Checked::Route(route) => &route.labels,
-            Checked::Upstream(upstream) => &upstream.labels,
-        }
-    }
-
-    /// What it refers to, each with the pointer of the reference.
-    pub fn references(&self) -> Vec<(ResourceKey, String)> {
-        let attached = |policies: &[Attachment]| -> Vec<(ResourceKey, String)> {
-            let reference = |(at, attachment): (usize, &Attachment)| {
-                let name = attachment.reference()?.clone();
-                Some((ResourceKey::new(Kind::Policy, name), format!("/policies/{at}/ref")))
-            };
-            policies.iter().enumerate().filter_map(reference).collect()
-        };
-        match self {
-            Checked::Policy(_) => Vec::new(),
-            Checked::Upstream(upstream) => attached(&upstream.policies),
-            Checked::Route(route) => {
-                let upstream = |(name, pointer): (&Name, &str)| {
-                    (ResourceKey::new(Kind::Upstream, name.clone()), pointer.to_string())
-                };
-                route.upstreams().map(upstream).chain(attached(&route.policies)).collect()
-            }
-        }
-    }
-
-    /// The route, if it is one.
-    pub fn as_route(&self) -> Option<&Arc<Route>> {
-        match self {
-            Checked::Route(route) => Some(route),
-            Checked::Policy(_) | Checked::Upstream(_) => None,
-        }
-    }
-
-    /// The upstream, if it is one.
-    pub fn as_upstream(&self) -> Option<&Arc<Upstream>> {
-        match self {
-            Checked::Upstream(upstream) => Some(upstream),
-            Checked::Policy(_) | Checked::Route(_) => None,
-        }
-    }
-
-    /// The policy, if it is one.
-    pub fn as_policy(&self) -> Option<&Arc<Policy>> {
-        match self {
-            Checked::Policy(policy) => Some(policy),
-            Checked::Route(_) | Checked::Upstream(_) => None,
-        }
-    }
-}
-
-fn decode<M: Message + Default>(resource: &Resource, faults: &mut Faults) -> Option<M> {
-    let decoded = M::decode(resource.payload.clone())
-        .map_err(|error| format!("the payload is not a {}: {error}", resource.key.kind));
-    faults.take(decoded)
 }
 
 /// The root of the hash tree over resources that nobody has checked; of two with one key the last counts.

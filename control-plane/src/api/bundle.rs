@@ -4,7 +4,7 @@ use super::problem::Problem;
 use crate::commit::Refusal;
 use proto::{
     invalid::{Invalid, did_you_mean, escape},
-    json,
+    json::{self, secrets},
     resource::{Change, KINDS, Kind, Resource, ResourceKey},
     snapshot::Snapshot,
 };
@@ -27,7 +27,7 @@ impl Bundle {
     /// Reads a body. Faults within it are told when it is put to a configuration, for that may have more.
     pub(crate) fn read(body: &Value) -> Result<Bundle, Problem> {
         let Value::Object(object) = body else {
-            let detail = "the body is not an object with lists of routes, upstreams and policies";
+            let detail = "the body is not an object with lists of routes, upstreams, policies and certificates";
             return Err(Problem::invalid(&[fault("", detail)], |_| None));
         };
         let (resources, places) = (Vec::new(), BTreeMap::new());
@@ -51,7 +51,8 @@ impl Bundle {
 
     /// The changes that it makes, or every fault that it or the configuration with it would have.
     pub(crate) fn changes(&self, snapshot: &Snapshot) -> Result<Vec<Change>, Refusal> {
-        let changes: Vec<Change> = self.resources.iter().cloned().map(Change::Put).collect();
+        let put = |resource: &Resource| Change::Put(keep_secrets(resource.clone(), snapshot));
+        let changes: Vec<Change> = self.resources.iter().map(put).collect();
         if self.shape.is_empty() && self.loose.is_empty() {
             return Ok(changes);
         }
@@ -99,6 +100,12 @@ impl Bundle {
             }
         }
     }
+}
+
+/// The resource with the stored secrets in the place of their digests.
+pub(crate) fn keep_secrets(resource: Resource, snapshot: &Snapshot) -> Resource {
+    let stored = snapshot.get(&resource.key).map(|entry| &entry.resource);
+    secrets::keep(resource, stored)
 }
 
 fn fault(pointer: &str, detail: &str) -> Invalid {

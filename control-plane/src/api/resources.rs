@@ -3,6 +3,7 @@
 //! A write is a plan on the configuration, preconditions and all, so that two writers cannot both win.
 
 use super::{
+    bundle::keep_secrets,
     call::Call,
     form::{Tag, of_revision},
     page::{self, Page},
@@ -18,8 +19,8 @@ use axum::{
 };
 use http::{HeaderValue, StatusCode, header};
 use proto::{
-    invalid::Invalid,
-    json,
+    invalid::{Faults, Invalid},
+    json::{self, secrets},
     name::Name,
     resource::{Change, Kind, Resource, ResourceKey},
     snapshot::{Entry, Snapshot},
@@ -117,6 +118,7 @@ pub(crate) async fn patch(kind: Kind, name: String, call: Call, body: Body) -> R
         conditions.check(Some(entry.leaf))?;
         let mut value = json::write(&entry.resource);
         json_patch::merge(&mut value, &patch);
+        give_way(planned.kind, &mut value);
         understand(&planned, value, snapshot).map(|resource| vec![Change::Put(resource)])
     });
     answer(&call, &written.await?, &key, StatusCode::OK)
@@ -178,7 +180,7 @@ fn understand(key: &ResourceKey, mut value: Value, snapshot: &Snapshot) -> Resul
 fn read_whole(kind: Kind, value: &Value, snapshot: &Snapshot, more: Vec<Invalid>) -> Result<Resource, Refusal> {
     let read = json::read_partial(kind, value);
     let shape: Vec<Invalid> = more.into_iter().chain(read.faults).collect();
-    match read.resource {
+    match read.resource.map(|resource| keep_secrets(resource, snapshot)) {
         Some(resource) if shape.is_empty() => Ok(resource),
         Some(resource) => {
             let meaning = snapshot.with([Change::Put(resource)]).err().unwrap_or_default();
@@ -186,6 +188,15 @@ fn read_whole(kind: Kind, value: &Value, snapshot: &Snapshot, more: Vec<Invalid>
         }
         None => Err(Refusal::Invalid(shape)),
     }
+}
+
+// A secret that is given anew takes the place of the digest that was there.
+fn give_way(kind: Kind, value: &mut Value) {
+    secrets::walk(kind, value, &mut Faults::default(), &mut |secret, _| {
+        if secret.len() > 1 {
+            secret.remove("digest");
+        }
+    });
 }
 
 fn answer(call: &Call, written: &Written, key: &ResourceKey, status: StatusCode) -> Result<Response, Problem> {

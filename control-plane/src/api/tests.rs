@@ -1,5 +1,6 @@
 //! The API through its front door: a real listener, a real database.
 
+mod certificates;
 mod conditions;
 mod description;
 mod faults;

@@ -6,6 +6,7 @@ use crate::{
     snapshot::{Builder, Order, discovery::Discovery, disk::Stored, keeper::Keeper, mailbox::Mailbox, state::Status},
     status,
     telemetry::Telemetry,
+    tls::expiry,
     upkeep::upkeep,
 };
 use std::{
@@ -118,6 +119,7 @@ impl Control {
         drop(tokio::spawn(upkeep(router.clone(), status)));
         let listener =
             status_listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(status_listener));
+        drop(tokio::spawn(expiry::watch(router.clone())));
         match listener {
             Ok(listener) => drop(tokio::spawn(status::serve(listener, telemetry, router))),
             Err(error) => tracing::error!(%error, "the status port does not answer"),

@@ -6,6 +6,7 @@
 
 use super::Router;
 use arc_swap::{ArcSwap, Cache};
+use proto::certificate::Certificate;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -42,6 +43,12 @@ impl LiveRouter {
     /// The router now, for who is not a worker.
     pub(crate) fn load_full(&self) -> Arc<Router> {
         self.router.load_full()
+    }
+
+    /// The certificate for a client that asks for this name, or for none, as of now.
+    pub(crate) fn certificate(&self, server_name: Option<&str>) -> Option<Arc<Certificate>> {
+        // The hold is short: whoever stored the router's successor lets go of the router later.
+        self.router.load().certificate(server_name).cloned()
     }
 
     /// A view for one worker.

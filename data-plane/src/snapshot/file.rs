@@ -105,7 +105,9 @@ impl ConfigFile {
             // It may be caught half-way through being written; an empty configuration says so: `routes: []`.
             Value::Null => faults.note("the file is empty; write `routes: []` for a configuration of nothing"),
             Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-                faults.note("a configuration is an object: {routes: […], upstreams: […], policies: […]}");
+                faults.note(
+                    "a configuration is an object: {routes: […], upstreams: […], policies: […], certificates: […]}",
+                );
             }
         }
         self.faults.extend(faults.into_found());

@@ -23,6 +23,9 @@ use std::{
 /// The most endpoints that have a gauge of their own.
 const MAX_ENDPOINTS: usize = 2_000;
 
+/// The most certificates that have a gauge of their own.
+const MAX_CERTIFICATES: usize = 2_000;
+
 /// One scrape.
 #[derive(Clone, Debug)]
 pub(super) struct Metrics {
@@ -32,6 +35,8 @@ pub(super) struct Metrics {
     // By upstream and cause, and by upstream and result.
     ejections: Vec<(String, &'static str, u64)>,
     checks: Vec<(String, &'static str, u64)>,
+    // By name: how many seconds each has left.
+    certificates: Vec<(String, i64)>,
     revision: u64,
     age: Option<Duration>,
     config_refused: u64,
@@ -68,12 +73,17 @@ impl Metrics {
         });
         let config = telemetry.config();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let certificates = router.snapshot().server_names().certificates().into_iter().map(|certificate| {
+            (certificate.name.to_string(), certificate.validity().not_after.saturating_sub(seconds))
+        });
         Metrics {
             counts,
             connections: telemetry.connections().load(Relaxed) as u64,
             endpoints: endpoints.take(MAX_ENDPOINTS).collect(),
             ejections: ejections.filter(|(_, _, n)| *n > 0).collect(),
             checks: checks.collect(),
+            certificates: certificates.take(MAX_CERTIFICATES).collect(),
             revision: config.revision(),
             age: config.since().map(|since| now.saturating_sub(Duration::from_millis(since))),
             config_refused: config.refusals(),
@@ -108,6 +118,17 @@ impl Metrics {
             let sum = histogram.sum as f64 / 1e6;
             let none: NoExemplars<'_> = None;
             family.encode_family(&labels)?.encode_histogram(sum, histogram.count(), &buckets, none)?;
+        }
+        Ok(())
+    }
+
+    fn encode_certificates(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "How long a certificate is still valid; below 0 it has expired";
+        let (name, unit) = ("portico_certificate_expiry", Unit::Seconds);
+        let mut family = encoder.encode_descriptor(name, help, Some(&unit), MetricType::Gauge)?;
+        for (certificate, seconds) in &self.certificates {
+            let labels = [("certificate", certificate.as_str())];
+            ConstGauge::new(*seconds).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }
@@ -164,6 +185,7 @@ impl Collector for Metrics {
         self.encode_requests(&mut encoder)?;
         self.encode_upstreams(&mut encoder)?;
         self.encode_health(&mut encoder)?;
+        self.encode_certificates(&mut encoder)?;
         let counts = &self.counts;
         for (name, help, n) in [
             ("portico_connections_accepted", "Client connections that were accepted", counts.accepted),

@@ -3,9 +3,16 @@
 use super::{Api, route, upstream};
 use proto::{
     example::example,
+    json,
     resource::{KINDS, Kind},
 };
 use serde_json::{Map, Value, json};
+
+// What is secret is shown as its digest.
+fn shown() -> Value {
+    let show = |kind: Kind| json!([json::write(&json::read(kind, &example(kind)).unwrap())]);
+    KINDS.into_iter().map(|kind| (kind.plural().to_owned(), show(kind))).collect::<Map<_, _>>().into()
+}
 
 fn examples() -> Value {
     KINDS.into_iter().map(|kind| (kind.plural().to_owned(), json!([example(kind)]))).collect::<Map<_, _>>().into()
@@ -17,7 +24,7 @@ async fn what_is_exported_can_be_applied_and_changes_nothing() {
     let applied = api.post("/v1/apply", &examples()).await.check(200);
     assert_eq!(applied.revision(), 1);
     let body = applied.json();
-    assert_eq!(body["created"].as_array().unwrap().len(), 3);
+    assert_eq!(body["created"].as_array().unwrap().len(), KINDS.len());
     assert_eq!((&body["changed"], &body["revision"]), (&json!(true), &json!(1)));
     for form in ["application/json", "application/yaml"] {
         let exported = api.call("GET", "/v1/export", &[("accept", form)], "").await.check(200);
@@ -25,11 +32,11 @@ async fn what_is_exported_can_be_applied_and_changes_nothing() {
         let again = api.call("POST", "/v1/apply?prune=true", &[("content-type", form)], exported.body).await.check(200);
         let body = again.json();
         assert_eq!((again.revision(), &body["changed"]), (1, &json!(false)));
-        assert_eq!(body["unchanged"].as_array().unwrap().len(), 3);
+        assert_eq!(body["unchanged"].as_array().unwrap().len(), KINDS.len());
         assert_eq!(again.header("etag"), applied.header("etag"));
     }
     let exported = api.get("/v1/export").await.json();
-    assert_eq!(exported, examples());
+    assert_eq!(exported, shown());
     assert_eq!(api.get("/v1/export?labels=team=edge").await.json()["policies"], examples()["policies"]);
     assert_eq!(api.get("/v1/export?labels=team=edge").await.json()["routes"], json!([]));
 }
@@ -46,7 +53,7 @@ async fn a_dry_run_shows_what_would_change_and_changes_nothing() {
     let tried = tried.json();
     assert_eq!(tried["created"], json!(["route/new"]));
     assert_eq!(tried["updated"], json!(["upstream/orders"]));
-    assert_eq!(tried["deleted"], json!(["policy/hide-server", "route/orders"]));
+    assert_eq!(tried["deleted"], json!(["certificate/example", "policy/hide-server", "route/orders"]));
     assert_eq!((&tried["dry_run"], &tried["changed"]), (&json!(true), &json!(true)));
     let change = tried["changes"].as_array().unwrap().iter().find(|change| change["resource"] == "upstream/orders");
     let change = change.unwrap();
@@ -54,7 +61,7 @@ async fn a_dry_run_shows_what_would_change_and_changes_nothing() {
         (&change["before"]["labels"]["team"], &change["after"]["labels"]["team"]),
         (&json!("pay"), &json!("ship"))
     );
-    assert_eq!(api.get("/v1/export").await.json(), examples());
+    assert_eq!(api.get("/v1/export").await.json(), shown());
     let wrong = json!({"routes": [{"name": "new", "forward": {"upstream": "nobody"}}]});
     api.post("/v1/apply?dry_run=true", &wrong).await.check_problem(422, "invalid-configuration");
 
@@ -117,16 +124,17 @@ async fn a_restore_is_a_step_forward() {
     let restored = api.call("POST", "/v1/revisions/1/restore?reason=back", &[], "").await.check(200);
     assert_eq!((restored.revision(), restored.header("etag")), (5, tag.as_str()));
     assert_eq!(restored.json()["deleted"], json!(["route/other", "upstream/other"]));
-    assert_eq!(api.get("/v1/export").await.json(), examples());
+    assert_eq!(api.get("/v1/export").await.json(), shown());
     assert_eq!(api.get("/v1/revisions/5").await.json()["reason"], "back");
     let again = api.call("POST", "/v1/revisions/1/restore", &[], "").await.check(200);
     assert_eq!((again.revision(), &again.json()["changed"]), (5, &json!(false)));
     api.call("POST", "/v1/revisions/77/restore", &[], "").await.check_problem(404, "not-found");
     // To nothing and back.
     api.call("POST", "/v1/revisions/0/restore", &[], "").await.check(200);
-    assert_eq!(api.get("/v1/export").await.json(), json!({"policies": [], "routes": [], "upstreams": []}));
+    let nothing: Map<_, _> = KINDS.into_iter().map(|kind| (kind.plural().to_owned(), json!([]))).collect();
+    assert_eq!(api.get("/v1/export").await.json(), Value::Object(nothing));
     api.call("POST", "/v1/revisions/5/restore", &[], "").await.check(200);
-    assert_eq!(api.get("/v1/export").await.json(), examples());
+    assert_eq!(api.get("/v1/export").await.json(), shown());
 }
 
 #[tokio::test]

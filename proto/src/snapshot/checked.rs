@@ -1,0 +1,135 @@
+//! A resource of any kind, checked: here the kinds are told apart.
+
+use crate::{
+    certificate::Certificate,
+    invalid::Faults,
+    name::Name,
+    pb,
+    policy::{Attachment, Policy},
+    resource::{Kind, Resource, ResourceKey},
+    route::Route,
+    upstream::Upstream,
+};
+use prost::Message;
+use std::{collections::BTreeMap, sync::Arc};
+
+/// A resource that cannot be wrong.
+#[derive(Clone, Debug)]
+pub enum Checked {
+    /// A certificate with its key.
+    Certificate(Arc<Certificate>),
+    /// A policy.
+    Policy(Arc<Policy>),
+    /// A route.
+    Route(Arc<Route>),
+    /// An upstream.
+    Upstream(Arc<Upstream>),
+}
+
+// === impl Checked ===
+
+impl Checked {
+    pub(super) fn check(resource: &Resource, faults: &mut Faults) -> Option<Checked> {
+        let checked = match resource.key.kind {
+            Kind::Certificate => {
+                let message = decode::<pb::Certificate>(resource, faults)?;
+                Certificate::check(&message, faults).map(Arc::new).map(Checked::Certificate)
+            }
+            Kind::Policy => {
+                let message = decode::<pb::Policy>(resource, faults)?;
+                Policy::check(&message, faults).map(Arc::new).map(Checked::Policy)
+            }
+            Kind::Route => {
+                let message = decode::<pb::Route>(resource, faults)?;
+                Route::check(&message, faults).map(Arc::new).map(Checked::Route)
+            }
+            Kind::Upstream => {
+                let message = decode::<pb::Upstream>(resource, faults)?;
+                Upstream::check(&message, faults).map(Arc::new).map(Checked::Upstream)
+            }
+        }?;
+        if checked.name() != &resource.key.name {
+            faults.note_at("name", format!("the resource is named {:?}", resource.key.name.as_str()));
+        }
+        Some(checked)
+    }
+
+    /// The resource's name.
+    pub fn name(&self) -> &Name {
+        match self {
+            Checked::Certificate(certificate) => &certificate.name,
+            Checked::Policy(policy) => &policy.name,
+            Checked::Route(route) => &route.name,
+            Checked::Upstream(upstream) => &upstream.name,
+        }
+    }
+
+    /// The resource's labels.
+    pub fn labels(&self) -> &BTreeMap<String, String> {
+        match self {
+            Checked::Certificate(certificate) => &certificate.labels,
+            Checked::Policy(policy) => &policy.labels,
+            Checked::Route(route) => &route.labels,
+            Checked::Upstream(upstream) => &upstream.labels,
+        }
+    }
+
+    /// What it refers to, each with the pointer of the reference.
+    pub fn references(&self) -> Vec<(ResourceKey, String)> {
+        let attached = |policies: &[Attachment]| -> Vec<(ResourceKey, String)> {
+            let reference = |(at, attachment): (usize, &Attachment)| {
+                let name = attachment.reference()?.clone();
+                Some((ResourceKey::new(Kind::Policy, name), format!("/policies/{at}/ref")))
+            };
+            policies.iter().enumerate().filter_map(reference).collect()
+        };
+        match self {
+            Checked::Certificate(_) | Checked::Policy(_) => Vec::new(),
+            Checked::Upstream(upstream) => attached(&upstream.policies),
+            Checked::Route(route) => {
+                let upstream = |(name, pointer): (&Name, &str)| {
+                    (ResourceKey::new(Kind::Upstream, name.clone()), pointer.to_string())
+                };
+                route.upstreams().map(upstream).chain(attached(&route.policies)).collect()
+            }
+        }
+    }
+
+    /// The route, if it is one.
+    pub fn as_route(&self) -> Option<&Arc<Route>> {
+        match self {
+            Checked::Route(route) => Some(route),
+            Checked::Certificate(_) | Checked::Policy(_) | Checked::Upstream(_) => None,
+        }
+    }
+
+    /// The upstream, if it is one.
+    pub fn as_upstream(&self) -> Option<&Arc<Upstream>> {
+        match self {
+            Checked::Upstream(upstream) => Some(upstream),
+            Checked::Certificate(_) | Checked::Policy(_) | Checked::Route(_) => None,
+        }
+    }
+
+    /// The policy, if it is one.
+    pub fn as_policy(&self) -> Option<&Arc<Policy>> {
+        match self {
+            Checked::Policy(policy) => Some(policy),
+            Checked::Certificate(_) | Checked::Route(_) | Checked::Upstream(_) => None,
+        }
+    }
+
+    /// The certificate, if it is one.
+    pub fn as_certificate(&self) -> Option<&Arc<Certificate>> {
+        match self {
+            Checked::Certificate(certificate) => Some(certificate),
+            Checked::Policy(_) | Checked::Route(_) | Checked::Upstream(_) => None,
+        }
+    }
+}
+
+fn decode<M: Message + Default>(resource: &Resource, faults: &mut Faults) -> Option<M> {
+    let decoded = M::decode(resource.payload.clone())
+        .map_err(|error| format!("the payload is not a {}: {error}", resource.key.kind));
+    faults.take(decoded)
+}
