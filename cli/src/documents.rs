@@ -4,6 +4,8 @@
 //! is told where a person can mend it.
 
 use crate::{client::problem::Problem, failure::Failure};
+use data_plane::sources;
+use proto::{invalid::Faults, json::secrets, resource::KINDS};
 use serde_json::{Map, Value};
 use std::{
     fs::File,
@@ -77,6 +79,8 @@ impl Documents {
         let parsed: Vec<Value> =
             serde_saphyr::from_multiple_with_options(text, yaml_options()).map_err(|error| wrong(error.to_string()))?;
         let mut seen: Map<String, Value> = Map::new();
+        let folder = Path::new(file).parent().unwrap_or(Path::new(""));
+        let mut faults = Faults::default();
         for document in parsed {
             let document = match document {
                 Value::Null => continue,
@@ -92,6 +96,7 @@ impl Documents {
                 };
                 let before = seen.entry(list.clone()).or_insert(Value::from(0));
                 let first_in_file = before.as_u64().unwrap_or(0) as usize;
+                fill(&list, first_in_file, &mut elements, folder, &mut faults);
                 *before = Value::from(first_in_file + elements.len());
                 let all = self.body.entry(list.clone()).or_insert_with(|| Value::Array(Vec::new()));
                 let Value::Array(all) = all else { continue };
@@ -100,7 +105,8 @@ impl Documents {
                 all.append(&mut elements);
             }
         }
-        Ok(())
+        let faults: Vec<String> = faults.into_found().iter().map(ToString::to_string).collect();
+        if faults.is_empty() { Ok(()) } else { Err(wrong(faults.join("\n  "))) }
     }
 
     /// Puts the file's name and its own pointer in place of the body's.
@@ -121,6 +127,18 @@ impl Documents {
         let origin = self.origins.iter().find(within)?;
         Some(format!("{}: /{list}/{}{rest}", origin.file, at - origin.first + origin.first_in_file))
     }
+}
+
+/// Reads the secrets that the elements say are in files or in the environment.
+fn fill(list: &str, first: usize, elements: &mut [Value], folder: &Path, faults: &mut Faults) {
+    let Some(kind) = KINDS.into_iter().find(|kind| kind.plural() == list) else { return };
+    faults.at(list, |faults| {
+        for (at, element) in elements.iter_mut().enumerate() {
+            faults.at(first + at, |faults| {
+                secrets::fill(kind, element, faults, &|place| sources::read(folder, place));
+            });
+        }
+    });
 }
 
 /// YAML as the admin API reads it: `no` is a text, and so is `0755`.
@@ -204,6 +222,22 @@ mod tests {
             assert!(Documents::default().add("x", text).is_err(), "{text}");
         }
         Documents::default().add("x", "routes:\n").unwrap();
+    }
+
+    #[test]
+    fn secrets_are_read_where_the_document_is() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("key.pem"), "hush\n").unwrap();
+        let file = folder.path().join("a.yaml").display().to_string();
+        let mut documents = Documents::default();
+        let text = "certificates: [{name: a, private_key: {file: key.pem}}]";
+        documents.add(&file, text).unwrap();
+        assert_eq!(documents.body["certificates"][0]["private_key"], json!({"value": "hush"}));
+        let text =
+            "certificates: [{name: a, private_key: {file: none.pem}}, {name: b, private_key: {env: NONE_OF_IT}}]";
+        let Err(Failure::Configuration(told)) = Documents::default().add(&file, text) else { panic!("it is refused") };
+        assert!(told.contains("/certificates/0/private_key/file: cannot read"), "{told}");
+        assert!(told.contains("/certificates/1/private_key/env: cannot read \"NONE_OF_IT\""), "{told}");
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod proxy;
 mod router;
 pub mod settings;
 mod snapshot;
+pub mod sources;
 mod status;
 mod telemetry;
 #[cfg(test)]

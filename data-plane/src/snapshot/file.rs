@@ -2,9 +2,10 @@
 //!
 //! All faults are found at once, and each points into the file.
 
+use crate::sources;
 use proto::{
     invalid::{Faults, Invalid, did_you_mean},
-    json::{Read, merge_faults, read_partial},
+    json::{Read, merge_faults, read_partial, secrets},
     resource::{KINDS, Kind, Resource, ResourceKey},
 };
 use serde_json::Value;
@@ -127,7 +128,14 @@ impl ConfigFile {
 
     fn read_item(&mut self, kind: Kind, at: usize, item: &Value, faults: &mut Faults) {
         let place = format!("/{}/{at}", kind.plural());
-        let Read { resource, faults: found } = read_partial(kind, item);
+        let mut item = item.clone();
+        let folder = self.path.parent().unwrap_or(Path::new(""));
+        let before = faults.count();
+        faults.at(at, |faults| secrets::fill(kind, &mut item, faults, &|place| sources::read(folder, place)));
+        if faults.count() > before {
+            return;
+        }
+        let Read { resource, faults: found } = read_partial(kind, &item);
         match resource {
             None => {
                 let placed = |fault: Invalid| Invalid { pointer: format!("{place}{}", fault.pointer), ..fault };

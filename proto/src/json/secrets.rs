@@ -21,6 +21,31 @@ pub fn walk(kind: Kind, value: &mut Value, faults: &mut Faults, visit: &mut Visi
     walk_message(&descriptor(kind), value, faults, visit);
 }
 
+/// Where a document says that a secret is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place<'a> {
+    /// In a file, relative to the document.
+    File(&'a str),
+    /// In a variable of the environment.
+    Env(&'a str),
+}
+
+/// Puts each secret itself where a document says where it is; `read` gets it, or says why it cannot.
+pub fn fill(kind: Kind, value: &mut Value, faults: &mut Faults, read: &dyn Fn(Place<'_>) -> Result<String, String>) {
+    walk(kind, value, faults, &mut |secret, faults| {
+        let (member, place) = match (secret.get("file"), secret.get("env")) {
+            (Some(Value::String(file)), None) => ("file", Place::File(file)),
+            (None, Some(Value::String(name))) => ("env", Place::Env(name)),
+            // Nothing to read, or something that is refused for its shape.
+            (Some(_), _) | (_, Some(_)) | (None, None) => return,
+        };
+        if let Some(text) = faults.at(member, |faults| faults.take(read(place))) {
+            secret.remove(member);
+            secret.insert("value".into(), text.into());
+        }
+    });
+}
+
 /// The resource with the stored secret in the place of each digest that is of one. A digest of nothing stays, and is a
 /// fault when the resource is checked.
 pub fn keep(resource: Resource, stored: Option<&Resource>) -> Resource {
@@ -146,11 +171,12 @@ mod tests {
     fn the_walk_finds_each_secret_with_its_place() {
         let mut value = json!({"name": "c", "private_key": {"file": "key.pem"}, "labels": {"a": "b"}, "x": 1});
         let mut faults = Faults::default();
-        walk(Kind::Certificate, &mut value, &mut faults, &mut |secret, faults| {
-            faults.note(secret["file"].to_string());
-            *secret = Map::from_iter([("value".to_string(), json!("hush"))]);
+        fill(Kind::Certificate, &mut value, &mut faults, &|place| {
+            if place == Place::File("key.pem") { Ok("hush".into()) } else { Err("is not there".into()) }
         });
         assert_eq!(value["private_key"], json!({"value": "hush"}));
-        assert_eq!(faults.into_found()[0].to_string(), "/private_key: \"key.pem\"");
+        value["private_key"] = json!({"env": "KEY"});
+        fill(Kind::Certificate, &mut value, &mut faults, &|_| Err("is not there".into()));
+        assert_eq!(faults.into_found()[0].to_string(), "/private_key/env: is not there");
     }
 }
