@@ -2,7 +2,7 @@
 
 use crate::{
     apply, client::Access, delete, dev, export, failure::Failure, get, healthcheck, log::LogSettings, nodes,
-    output::tell, revisions, serve,
+    output::tell, revisions, sample, serve,
 };
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::process::ExitCode;
@@ -37,6 +37,8 @@ enum Command {
     Revisions(revisions::Arguments),
     /// Ask a node or a control plane whether it is ready.
     Healthcheck(healthcheck::Arguments),
+    /// Run a small service to put a gateway in front of.
+    Sample(sample::Arguments),
     /// Print a completion script for a shell.
     Completions(Completions),
 }
@@ -56,6 +58,8 @@ struct ControlPlane {
     settings: control_plane::settings::Settings,
     #[command(flatten)]
     log: LogSettings,
+    #[command(subcommand)]
+    question: Option<Question>,
 }
 
 /// A node: takes traffic and does with it what the configuration says.
@@ -66,6 +70,15 @@ struct Node {
     settings: data_plane::settings::Settings,
     #[command(flatten)]
     log: LogSettings,
+    #[command(subcommand)]
+    question: Option<Question>,
+}
+
+/// What a plane's program does instead of running, for an image that holds nothing else.
+#[derive(Subcommand)]
+enum Question {
+    /// Ask the one that runs with the same settings on this machine whether it is ready.
+    Healthcheck,
 }
 
 /// The program `portico`.
@@ -77,7 +90,10 @@ pub fn portico() -> ExitCode {
 pub fn control_plane() -> ExitCode {
     end(parse::<ControlPlane>().and_then(|program| {
         program.log.start().map_err(Failure::Usage)?;
-        serve::control_plane(program.settings)
+        match program.question {
+            None => serve::control_plane(program.settings),
+            Some(Question::Healthcheck) => serve::once(healthcheck::plane(program.settings.admin_listen)),
+        }
     }))
 }
 
@@ -85,7 +101,10 @@ pub fn control_plane() -> ExitCode {
 pub fn node() -> ExitCode {
     end(parse::<Node>().and_then(|program| {
         program.log.start().map_err(Failure::Usage)?;
-        serve::node(program.settings)
+        match program.question {
+            None => serve::node(program.settings),
+            Some(Question::Healthcheck) => serve::once(healthcheck::plane(program.settings.status_listen)),
+        }
     }))
 }
 
@@ -116,6 +135,7 @@ fn run(program: Portico) -> Result<(), Failure> {
         Command::Nodes(arguments) => serve::once(async { nodes::run(access.client()?, arguments).await }),
         Command::Revisions(arguments) => serve::once(async { revisions::run(access.client()?, arguments).await }),
         Command::Healthcheck(arguments) => serve::once(healthcheck::run(arguments)),
+        Command::Sample(arguments) => sample::run(arguments),
         Command::Completions(Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut parser(), "portico", &mut script);

@@ -4,7 +4,7 @@
 //! The standard output is for results, the standard error for logs and failures; what is printed never holds a token
 //! unless printing it is the point.
 //!
-//! Floors, top to bottom: command → dev and one module a command → changes, collection, documents, wait → client, serve →
+//! Floors, top to bottom: command → dev → one module a command → changes, collection, documents, wait → client, serve →
 //! failure, log, output, stop.
 
 mod apply;
@@ -23,6 +23,7 @@ mod log;
 mod nodes;
 mod output;
 mod revisions;
+mod sample;
 mod serve;
 mod stop;
 mod wait;

@@ -5,10 +5,10 @@ use crate::{
     client::{Client, query::Query},
     failure::Failure,
     output::tell,
+    sample::Sample,
 };
-use axum::{Json, Router, extract::Path, http::StatusCode, routing::get};
-use hyper::Method;
-use serde_json::{Value, json};
+use hyper::{Method, StatusCode};
+use serde_json::json;
 use std::{net::SocketAddr, time::Duration};
 use tokio::task::JoinHandle;
 
@@ -29,8 +29,8 @@ pub(super) struct Demo {
 impl Demo {
     /// Starts the services and makes the routes.
     pub(super) async fn start(client: &Client) -> Result<Demo, Failure> {
-        let (orders_at, orders) = serve(orders(), ORDERS_PORT)?;
-        let (customers_at, customers) = serve(customers(), CUSTOMERS_PORT)?;
+        let (orders_at, orders) = serve(Sample::Orders, ORDERS_PORT)?;
+        let (customers_at, customers) = serve(Sample::Customers, CUSTOMERS_PORT)?;
         let demo = Demo { services: [orders, customers] };
 
         let labels = json!({ "demo": "true" });
@@ -66,42 +66,14 @@ impl Drop for Demo {
     }
 }
 
-fn serve(router: Router, port: u16) -> Result<(SocketAddr, JoinHandle<()>), Failure> {
+fn serve(sample: Sample, port: u16) -> Result<(SocketAddr, JoinHandle<()>), Failure> {
     let failed = |error: std::io::Error| Failure::Runtime(format!("failed to start a sample service: {error}"));
     let listener = free(port).map_err(failed)?;
-    listener.set_nonblocking(true).map_err(failed)?;
-    let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     let task = tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, router).await {
+        if let Err(error) = sample.serve(listener, std::future::pending()).await {
             tracing::warn!(%error, "a sample service ended");
         }
     });
     Ok((address, task))
-}
-
-fn orders() -> Router {
-    let all = || {
-        vec![
-            json!({ "id": 1, "customer": 1, "item": "lamp", "total": "39.00" }),
-            json!({ "id": 2, "customer": 2, "item": "desk", "total": "249.00" }),
-        ]
-    };
-    service("/orders", "orders", all)
-}
-
-fn customers() -> Router {
-    let all = || vec![json!({ "id": 1, "name": "Ada" }), json!({ "id": 2, "name": "Grace" })];
-    service("/customers", "customers", all)
-}
-
-fn service(path: &str, member: &'static str, all: impl Fn() -> Vec<Value> + Clone + Send + Sync + 'static) -> Router {
-    let elements = all.clone();
-    let one = move |Path(id): Path<u64>| async move {
-        let found = all().into_iter().find(|element| element["id"] == id);
-        found.map(Json).ok_or(StatusCode::NOT_FOUND)
-    };
-    Router::new()
-        .route(path, get(move || async move { Json(json!({ member: elements() })) }))
-        .route(&format!("{path}/{{id}}"), get(one))
 }
