@@ -2,6 +2,7 @@
 
 mod body;
 mod hop;
+mod streamed;
 mod upload;
 mod values;
 
@@ -18,6 +19,7 @@ use proto::matching::Scheme;
 use std::{
     net::{IpAddr, SocketAddr},
     rc::Rc,
+    time::Instant,
 };
 
 /// A request's head. Until it is admitted it is what the client sent, afterwards what the upstream may see.
@@ -62,7 +64,7 @@ pub(crate) struct Peer {
     pub(crate) trusted: bool,
     /// All whose are.
     pub(crate) trusted_blocks: Rc<[IpNet]>,
-    /// The connection.
+    /// The connection, or a stream of it.
     pub(crate) wire: Wire,
 }
 
@@ -101,6 +103,22 @@ impl Context {
             client: [127, 0, 0, 1].into(),
             scheme: Scheme::Http,
             request_id: HeaderValue::from_static("test"),
+        }
+    }
+}
+
+// === impl Peer ===
+
+impl Peer {
+    /// The same, with a wire for a stream of its connection.
+    pub(crate) fn of_stream(&self, now: Instant) -> Peer {
+        Peer {
+            listener: self.listener.clone(),
+            address: self.address,
+            text: self.text.clone(),
+            trusted: self.trusted,
+            trusted_blocks: self.trusted_blocks.clone(),
+            wire: Wire::new(now),
         }
     }
 }

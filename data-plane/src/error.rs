@@ -39,6 +39,8 @@ pub(crate) enum Error {
     HeadTimeout,
     #[error("a request has exactly one Host header")]
     HostCount,
+    #[error("the Host header is not the :authority")]
+    HostConflict,
     #[error("the Host header is not a host with an optional port")]
     HostInvalid,
     #[error("the request target is neither a path nor an http address")]
@@ -122,6 +124,7 @@ impl Error {
             Error::TargetTooLong => (Client, StatusCode::URI_TOO_LONG, "target_too_long"),
             Error::HeadTimeout => (Client, StatusCode::REQUEST_TIMEOUT, "head_timeout"),
             Error::HostCount => (Client, StatusCode::BAD_REQUEST, "host_count"),
+            Error::HostConflict => (Client, StatusCode::BAD_REQUEST, "host_conflict"),
             Error::HostInvalid => (Client, StatusCode::BAD_REQUEST, "host_invalid"),
             Error::Target => (Client, StatusCode::BAD_REQUEST, "target_invalid"),
             Error::Asterisk => (Client, StatusCode::BAD_REQUEST, "target_invalid"),
@@ -175,6 +178,7 @@ impl Error {
                 | Error::TargetTooLong
                 | Error::HeadTimeout
                 | Error::HostCount
+                | Error::HostConflict
                 | Error::HostInvalid
                 | Error::Target
                 | Error::Framing(_)

@@ -5,6 +5,7 @@
 mod accept;
 mod connection;
 mod http1;
+mod http2;
 mod proxy_protocol;
 
 pub(crate) use accept::{Clients, accept};

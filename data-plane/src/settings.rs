@@ -46,7 +46,7 @@ pub struct Settings {
     #[arg(long, env = "PORTICO_LABEL", value_delimiter = ',')]
     pub label: Vec<Label>,
     /// The most client connections at once.
-    #[arg(long, env = "PORTICO_MAX_CONNECTIONS", default_value_t = 10_000, value_parser = at_least_one)]
+    #[arg(long, env = "PORTICO_MAX_CONNECTIONS", default_value_t = 10_000, value_parser = at_least_one::<usize>)]
     pub max_connections: usize,
     /// The largest head of a request.
     #[arg(long, env = "PORTICO_MAX_HEADER_BYTES", default_value = "64KiB", value_parser = size)]
@@ -75,6 +75,15 @@ pub struct Settings {
     /// How long requests in flight may take after that.
     #[arg(long, env = "PORTICO_DRAIN_TIMEOUT", default_value = "25s", value_parser = wait)]
     pub drain_timeout: Duration,
+    /// The most requests at once on one connection of HTTP/2.
+    #[arg(long, env = "PORTICO_HTTP2_MAX_STREAMS", default_value_t = 100, value_parser = at_least_one::<u32>)]
+    pub http2_max_streams: u32,
+    /// The most streams that a client of HTTP/2 may reset within ten seconds.
+    #[arg(long, env = "PORTICO_HTTP2_MAX_RESETS", default_value_t = 200, value_parser = at_least_one::<u32>)]
+    pub http2_max_resets: u32,
+    /// The most frames that carry nothing of a request, as SETTINGS and PING, within ten seconds.
+    #[arg(long, env = "PORTICO_HTTP2_MAX_CONTROL_FRAMES", default_value_t = 1000, value_parser = at_least_one::<u32>)]
+    pub http2_max_control_frames: u32,
     /// Where the access log goes: `off`, `stdout` or a file.
     #[arg(long, env = "PORTICO_ACCESS_LOG", default_value = "stdout", value_parser = AccessLog::parse)]
     pub access_log: AccessLog,
@@ -140,6 +149,9 @@ impl Default for Settings {
             tls_min_version: TlsVersion::V1_2,
             shutdown_delay: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(25),
+            http2_max_streams: 100,
+            http2_max_resets: 200,
+            http2_max_control_frames: 1000,
             access_log: AccessLog::Stdout,
             trusted_proxy: Vec::new(),
         }
@@ -228,8 +240,9 @@ impl fmt::Debug for Secret {
     }
 }
 
-fn at_least_one(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| format!("{text:?} is not a whole number above 0"))
+fn at_least_one<T: FromStr + PartialOrd + Default>(text: &str) -> Result<T, String> {
+    let advice = || format!("{text:?} is not a whole number above 0");
+    text.parse().ok().filter(|number| *number > T::default()).ok_or_else(advice)
 }
 
 fn headers(text: &str) -> Result<usize, String> {

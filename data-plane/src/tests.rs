@@ -11,6 +11,7 @@ mod framing;
 mod harness;
 mod headers;
 mod health;
+mod http2;
 mod listeners;
 mod records;
 mod timeouts;

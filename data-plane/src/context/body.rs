@@ -1,8 +1,9 @@
 //! The body of a request, as its protocol brings it.
 
-use super::UploadFault;
+use super::{UploadFault, streamed::StreamedBody};
 use crate::inbound::InboundBody;
 use bytes::Bytes;
+use h2::RecvStream;
 use http_body::{Body, Frame, SizeHint};
 use std::{
     pin::Pin,
@@ -16,6 +17,18 @@ pub(crate) enum RequestBody {
     None,
     /// It comes by HTTP/1.
     Http1(InboundBody),
+    /// It comes by HTTP/2.
+    Http2(StreamedBody),
+}
+
+impl RequestBody {
+    /// The body of a stream, of that length if the client said so.
+    pub(crate) fn http2(stream: RecvStream, length: Option<u64>) -> RequestBody {
+        match stream.is_end_stream() {
+            true => RequestBody::None,
+            false => RequestBody::Http2(StreamedBody::new(stream, length)),
+        }
+    }
 }
 
 impl Body for RequestBody {
@@ -26,6 +39,7 @@ impl Body for RequestBody {
         match self.get_mut() {
             RequestBody::None => Poll::Ready(None),
             RequestBody::Http1(body) => Pin::new(body).poll_frame(cx).map_err(|_| UploadFault::Broken),
+            RequestBody::Http2(body) => Pin::new(body).poll_frame(cx),
         }
     }
 
@@ -33,6 +47,7 @@ impl Body for RequestBody {
         match self {
             RequestBody::None => true,
             RequestBody::Http1(body) => body.is_end_stream(),
+            RequestBody::Http2(body) => body.is_end_stream(),
         }
     }
 
@@ -40,6 +55,7 @@ impl Body for RequestBody {
         match self {
             RequestBody::None => SizeHint::with_exact(0),
             RequestBody::Http1(body) => body.size_hint(),
+            RequestBody::Http2(body) => body.size_hint(),
         }
     }
 }

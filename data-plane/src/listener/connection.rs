@@ -1,6 +1,6 @@
 //! One client's connection, from its accept to its end: who is there, and which protocol is spoken.
 
-use super::{accept::Clients, http1, proxy_protocol};
+use super::{accept::Clients, http1, http2, proxy_protocol};
 use crate::{
     context::Door,
     error::Fault,
@@ -55,7 +55,10 @@ async fn open_and_serve(clients: &Rc<Clients>, mut opened: Opened, door: &Rc<Doo
     let Opened { stream, read, address } = opened;
     let peer = Rc::new(clients.peer(door, address));
     let inbound = Inbound::new(ClientSocket::Plain(stream), read);
-    peer.wire.drive(pin!(http1::serve(clients, &peer, inbound))).await;
+    if let Some(inbound) = peer.wire.drive(pin!(http1::serve(clients, &peer, inbound))).await {
+        let (socket, read) = inbound.into_parts();
+        Box::pin(http2::serve(clients, &peer, socket, read)).await;
+    }
 }
 
 // The header of the PROXY protocol has to come as soon as the head of a request.

@@ -9,7 +9,7 @@ mod encode;
 mod head;
 mod watch;
 
-use super::accept::Clients;
+use super::{accept::Clients, http2::PREFACE};
 use crate::{
     context::{Peer, RequestBody},
     error::Error,
@@ -79,25 +79,39 @@ struct Asked {
     is_head: bool,
 }
 
-/// Serves a connection to its end.
-pub(super) async fn serve(clients: &Rc<Clients>, peer: &Rc<Peer>, inbound: Inbound) {
+/// What comes first on a connection, or next.
+#[expect(clippy::large_enum_variant, reason = "nearly each is a head, and none is kept")]
+enum Came {
+    Head(Head),
+    /// The preface of HTTP/2, which is still in the buffer.
+    Http2,
+    /// The client has no more to say, or took too long to begin.
+    Nothing,
+}
+
+/// Serves a connection to its end; or gives it back when the client speaks HTTP/2.
+pub(super) async fn serve(clients: &Rc<Clients>, peer: &Rc<Peer>, inbound: Inbound) -> Option<Inbound> {
     let connection = Connection { clients, peer, inbound: Rc::new(inbound) };
     loop {
         let after = match connection.head().await {
-            Ok(Some(head)) => connection.exchange(head).await,
-            Ok(None) => After::Close,
+            Ok(Came::Head(head)) => connection.exchange(head).await,
+            Ok(Came::Http2) => return Rc::into_inner(connection.inbound),
+            Ok(Came::Nothing) => After::Close,
             Err(refused) => connection.refuse(*refused).await,
         };
         match after {
             After::Next => {}
-            After::Close => return,
-            After::Linger => return connection.linger().await,
+            After::Close => return None,
+            After::Linger => {
+                connection.linger().await;
+                return None;
+            }
             After::Tunnel(body) => {
                 if let Some(inbound) = Rc::into_inner(connection.inbound) {
                     let (socket, read) = inbound.into_parts();
                     body.tunnel(socket, read).await;
                 }
-                return;
+                return None;
             }
         }
     }
@@ -108,12 +122,12 @@ impl Connection<'_> {
         &self.peer.wire
     }
 
-    // The next head; none when the client has no more to say, or took too long to begin.
-    async fn head(&self) -> Result<Option<Head>, Box<Refused>> {
+    async fn head(&self) -> Result<Came, Box<Refused>> {
         let wire = self.wire();
+        let is_first = wire.is_fresh();
         if self.inbound.with_buffer(|buffer| buffer.is_empty()) {
             if !poll_fn(|cx| self.poll_idle(cx)).await {
-                return Ok(None);
+                return Ok(Came::Nothing);
             }
             wire.begin(Instant::now());
         } else {
@@ -121,7 +135,7 @@ impl Connection<'_> {
             wire.begin(wire.ended());
         }
         let within = self.clients.local.settings.header_timeout;
-        let head = wire.limit(within, poll_fn(|cx| self.poll_head(cx))).await;
+        let head = wire.limit(within, poll_fn(|cx| self.poll_head(is_first, cx))).await;
         head.unwrap_or_else(|_| Err(Refused::unknown(Error::HeadTimeout)))
     }
 
@@ -149,25 +163,32 @@ impl Connection<'_> {
         }
     }
 
-    fn poll_head(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Head>, Box<Refused>>> {
+    fn poll_head(&self, is_first: bool, cx: &mut Context<'_>) -> Poll<Result<Came, Box<Refused>>> {
         let settings = &self.clients.local.settings;
         let limits = Limits { bytes: settings.max_header_bytes, headers: settings.max_headers };
         let mut fields = self.clients.scratch.fields.borrow_mut();
         let mut looked = 0;
         loop {
-            let decoded = self.inbound.with_buffer(|buffer| {
+            let came = self.inbound.with_buffer(|buffer| -> Result<Option<Came>, Box<Refused>> {
+                if is_first && !buffer.is_empty() && PREFACE.starts_with(&buffer[..buffer.len().min(PREFACE.len())]) {
+                    return Ok((buffer.len() >= PREFACE.len()).then_some(Came::Http2));
+                }
                 // Only the end of a line changes what is there.
                 let is_news = buffer[looked..].contains(&b'\n') || buffer.len() >= limits.bytes || looked == 0;
                 looked = buffer.len();
-                if is_news && !buffer.is_empty() { head::decode(buffer, limits, &mut fields) } else { Ok(None) }
+                let decoded =
+                    if is_news && !buffer.is_empty() { head::decode(buffer, limits, &mut fields)? } else { None };
+                Ok(decoded.map(Came::Head))
             })?;
-            if let Some(head) = decoded {
-                return Poll::Ready(Ok(Some(head)));
+            if let Some(came) = came {
+                return Poll::Ready(Ok(came));
             }
             match ready!(self.inbound.poll_read(HEAD_ROOM, cx)) {
                 Ok(n) if n > 0 => {}
-                Ok(_) if looked > 0 => return Poll::Ready(Err(Refused::unknown(Error::Malformed("it is not whole")))),
-                Ok(_) | Err(_) => return Poll::Ready(Ok(None)),
+                Ok(_) if self.inbound.with_buffer(|buffer| !buffer.is_empty()) => {
+                    return Poll::Ready(Err(Refused::unknown(Error::Malformed("it is not whole"))));
+                }
+                Ok(_) | Err(_) => return Poll::Ready(Ok(Came::Nothing)),
             }
         }
     }
