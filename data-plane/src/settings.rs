@@ -18,7 +18,7 @@ pub(crate) const MOST_HEADERS: usize = 512;
 /// What a node is started with.
 #[derive(Args, Clone, Debug)]
 pub struct Settings {
-    /// A listener for traffic, NAME=[proxy+][SCHEME://]ADDR with http or https; may be given several times.
+    /// A listener for traffic: NAME=ADDR, or NAME=https://ADDR; `proxy+http://` and `proxy+https://` expect the PROXY protocol; may be given several times.
     #[arg(long, env = "PORTICO_LISTEN", value_delimiter = ',', default_value = "http=0.0.0.0:8080")]
     pub listen: Vec<Listen>,
     /// Where /livez, /readyz and /metrics answer.
