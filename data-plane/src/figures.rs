@@ -52,7 +52,7 @@ impl Subject {
         let before = resident();
         let upstreams = (0..count.div_ceil(100)).map(|at| {
             let name = format!("upstream-{at}");
-            let endpoints = vec![pb::Endpoint { address: format!("10.0.0.1:{}", 1 + at), weight: None }];
+            let endpoints = vec![pb::Endpoint { address: format!("10.0.0.1:{}", 1 + at), ..Default::default() }];
             let message = pb::Upstream { name: name.clone(), endpoints, ..Default::default() };
             put(Kind::Upstream, &name, message.encode_to_vec())
         });

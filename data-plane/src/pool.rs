@@ -14,6 +14,7 @@ mod health;
 mod judge;
 mod live;
 mod local;
+mod origin;
 mod outbound;
 mod resolve;
 mod stream;
@@ -23,24 +24,33 @@ pub(crate) use call::{Attempts, Call, Outgoing, call};
 pub(crate) use download::{DownloadBody, DownloadFault};
 pub(crate) use health::{HealthReport, Vitals, checks::check};
 pub(crate) use local::{LocalPool, Upstreams};
+pub(crate) use resolve::{Resolver, resolve};
 
 use health::Health;
+use origin::{Found, Manner, Origin, Unresolved};
 use proto::{
     name::Name,
-    upstream::{Address, Upstream},
+    upstream::{Address, Place, Upstream},
 };
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
 };
 use tls::{ClientTls, EndpointTls};
+use tokio::sync::Notify;
+
+/// Into how many parts a weight of 1 is divided among the addresses of a name.
+const PARTS: u32 = 1_000;
 
 /// An upstream, alive.
 #[derive(Debug)]
 pub(crate) struct Pool {
     spec: Arc<Upstream>,
     // In the order of the spec's.
-    endpoints: Vec<Arc<Endpoint>>,
+    origins: Vec<Arc<Origin>>,
     tls: Option<ClientTls>,
     vitals: Arc<Vitals>,
     id: u64,
@@ -49,7 +59,10 @@ pub(crate) struct Pool {
 /// An endpoint, alive; it outlives the pool it was made for when the next has the same address, called in the same way.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
+    // As it was written, or as an SRV record has it.
     address: Address,
+    // One, or one of each family.
+    ips: Vec<IpAddr>,
     // As the log has it.
     text: String,
     id: u64,
@@ -57,6 +70,17 @@ pub(crate) struct Endpoint {
     // `None`: cleartext.
     tls: Option<EndpointTls>,
     health: Health,
+    // Wakes who resolves the name. The other end is the origin's.
+    wanted: Arc<Notify>,
+}
+
+/// An endpoint of a pool, as it is now.
+#[derive(Debug)]
+struct Member {
+    endpoint: Arc<Endpoint>,
+    weight: u32,
+    // The lowest takes the traffic.
+    priority: u32,
 }
 
 /// The connections that stand between the node and one endpoint, of all workers; each holds a [`Seat`].
@@ -82,28 +106,13 @@ impl Pool {
             Some(pool) => pool.tls.clone(),
             None => upstream.tls.as_ref().map(ClientTls::build),
         };
-        let towards = |address: &Address| {
-            let server_name = upstream.tls.as_ref()?.server_name(address)?;
-            Some(tls.as_ref()?.towards(server_name))
-        };
-        let inherit = |address: &Address| {
-            previous.and_then(|pool| pool.endpoints.iter().find(|endpoint| endpoint.address == *address)).cloned()
-        };
         let vitals = previous.map(|pool| pool.vitals.clone()).unwrap_or_default();
-        let build = |address: &Address| Endpoint {
-            address: address.clone(),
-            text: address.to_string(),
-            id: next_id(),
-            seats: Arc::default(),
-            tls: towards(address),
-            health: Health::new(&vitals),
-        };
-        let endpoints = upstream
-            .endpoints
-            .iter()
-            .map(|spec| inherit(&spec.address).unwrap_or_else(|| Arc::new(build(&spec.address))))
-            .collect();
-        Pool { spec: upstream.clone(), endpoints, tls, vitals, id: next_id() }
+        let manner = Manner { upstream: upstream.clone(), tls: tls.clone(), vitals: vitals.clone() };
+        let inherit = |place: &Place| previous?.origins.iter().find(|origin| origin.place() == place).cloned();
+        let build = |place: &Place| Arc::new(Origin::new(place.clone(), manner.clone()));
+        let origins =
+            upstream.endpoints.iter().map(|spec| inherit(&spec.place).unwrap_or_else(|| build(&spec.place))).collect();
+        Pool { spec: upstream.clone(), origins, tls, vitals, id: next_id() }
     }
 
     /// The upstream's name.
@@ -116,9 +125,32 @@ impl Pool {
         &self.spec
     }
 
-    /// Its endpoints.
-    pub(crate) fn endpoints(&self) -> &[Arc<Endpoint>] {
-        &self.endpoints
+    /// Its endpoints, as names are resolved now.
+    pub(crate) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
+        let found = self.origins.iter().map(|origin| origin.found().1);
+        found.flat_map(|found| found.iter().map(|found| found.endpoint.clone()).collect::<Vec<_>>()).collect()
+    }
+
+    // Those that may take traffic; and whether one of the names was never resolved, and why. The endpoints of a name
+    // divide its share.
+    fn members(&self) -> (Vec<Member>, Option<Unresolved>) {
+        let weighted = self.spec.endpoints.iter().zip(&self.origins).filter(|(spec, _)| spec.weight > 0);
+        let found: Vec<_> = weighted.map(|(spec, origin)| (spec, origin.found())).collect();
+        let is_divided = found.iter().any(|(_, (_, found))| found.len() > 1);
+        let mut members = Vec::new();
+        for (spec, (_, found)) in &found {
+            let shares = found.iter().map(Found::share).sum::<u32>();
+            members.extend(found.iter().map(|found| Member {
+                endpoint: found.endpoint.clone(),
+                weight: match is_divided {
+                    // Below 2^30 for all endpoints that there may be.
+                    true => (spec.weight * PARTS * found.share() / shares).max(1),
+                    false => spec.weight,
+                },
+                priority: (spec.priority << 16) + u32::from(found.rank),
+            }));
+        }
+        (members, found.iter().find_map(|(_, (unresolved, _))| *unresolved))
     }
 
     /// What they share of their health.
@@ -135,7 +167,7 @@ impl Pool {
 // === impl Endpoint ===
 
 impl Endpoint {
-    /// Its address, as the operator wrote it.
+    /// Its address; the first, where the name has one of each family.
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }

@@ -6,6 +6,7 @@
 mod authority;
 mod bodies;
 mod clients;
+mod dns;
 mod draining;
 mod framing;
 mod harness;

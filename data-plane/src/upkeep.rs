@@ -1,10 +1,10 @@
-//! What the pools of the newest router need besides requests, on the control thread: that their endpoints are checked,
-//! and that the control plane learns how they are.
+//! What the pools of the newest router need besides requests, on the control thread: that names are resolved, that
+//! endpoints are checked, and that the control plane learns how they are.
 //!
 //! A pool's upkeep ends with the pool: what a new router does not have any more is let go of as soon as it is there.
 
 use crate::{
-    pool::{HealthReport, check},
+    pool::{HealthReport, Resolver, check, resolve},
     router::{LiveRouter, Router},
     snapshot::state::Status,
 };
@@ -25,17 +25,17 @@ struct Kept {
 }
 
 /// Keeps the pools of the newest router up until it is dropped.
-pub(crate) async fn upkeep(router: LiveRouter, status: Status) {
+pub(crate) async fn upkeep(router: LiveRouter, status: Status, resolver: Resolver) {
     let mut changes = router.changes();
     let mut kept = HashMap::new();
     let mut seen = None;
     let mut ticks = interval(REPORT);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    keep(&mut kept, &router.load_full());
+    keep(&mut kept, &router.load_full(), &resolver);
     loop {
         tokio::select! {
             changed = changes.changed() => match changed {
-                Ok(()) => keep(&mut kept, &router.load_full()),
+                Ok(()) => keep(&mut kept, &router.load_full(), &resolver),
                 // Nobody is left to store a router.
                 Err(_) => return std::future::pending().await,
             },
@@ -44,12 +44,13 @@ pub(crate) async fn upkeep(router: LiveRouter, status: Status) {
     }
 }
 
-fn keep(kept: &mut HashMap<Name, Kept>, router: &Router) {
+fn keep(kept: &mut HashMap<Name, Kept>, router: &Router, resolver: &Resolver) {
     let mut before = std::mem::take(kept);
     for pool in router.pools() {
         let same = before.remove(pool.name()).filter(|kept| kept.pool == pool.id());
         let keep = || {
             let mut tasks = JoinSet::new();
+            tasks.spawn(resolve(pool.clone(), resolver.clone()));
             tasks.spawn(check(pool.clone()));
             Kept { pool: pool.id(), _tasks: tasks }
         };

@@ -1,8 +1,10 @@
 //! Upstreams, checked.
 
+mod endpoint;
 mod health;
 mod tls;
 
+pub use endpoint::{Address, Dns, Endpoint, Place};
 pub use health::{AllDown, CountedAnswers, Ejection, HealthCheck, HttpProbe, Probe};
 pub use tls::{MinVersion, Trust, UpstreamTls};
 
@@ -14,15 +16,7 @@ use crate::{
     policy::Attachment,
     quantity,
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    net::IpAddr,
-    time::Duration,
-};
-
-/// The most endpoints of one upstream.
-pub const MAX_ENDPOINTS: usize = 1000;
+use std::{collections::BTreeMap, time::Duration};
 
 /// The servers behind a name, and how they are called.
 #[derive(Clone, Debug)]
@@ -53,24 +47,10 @@ pub struct Upstream {
     pub ejection: Option<Ejection>,
     /// What happens when too few endpoints are healthy.
     pub all_down: AllDown,
-}
-
-/// One server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    /// Where it is.
-    pub address: Address,
-    /// Its share, 0 to 1000.
-    pub weight: u32,
-}
-
-/// `host:port` as it was written: the identity of an endpoint. A name is resolved by each node.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Address {
-    /// A name in lower case, or an IP address without brackets.
-    pub host: String,
-    /// The port.
-    pub port: u16,
+    /// How names are resolved.
+    pub dns: Dns,
+    /// Endpoints of the next priority take traffic while less than so many percent of those before are healthy.
+    pub failover_below: u32,
 }
 
 /// How an endpoint is chosen.
@@ -107,7 +87,7 @@ impl Upstream {
         use pb::balance::Kind;
         let name = check_name(&message.name, faults);
         check_labels(&message.labels, faults);
-        let endpoints = check_endpoints(&message.endpoints, faults);
+        let endpoints = Endpoint::check_list(&message.endpoints, faults);
         let balance = match message.balance.as_ref().and_then(|balance| balance.kind.as_ref()) {
             None | Some(Kind::RoundRobin(_)) => Balance::RoundRobin,
             Some(Kind::LeastRequest(_)) => Balance::LeastRequest,
@@ -133,6 +113,11 @@ impl Upstream {
             health_check.and_then(|check| faults.at("health_check", |faults| HealthCheck::check(check, faults)));
         let ejection = faults.at("ejection", |faults| Ejection::check(message.ejection.as_ref(), faults));
         let all_down = faults.at("all_down", |faults| AllDown::check(message.all_down.as_ref(), faults));
+        let dns = faults.at("dns", |faults| Dns::check(message.dns.as_ref(), faults));
+        let failover_below = message.failover.as_ref().and_then(|failover| failover.below).unwrap_or(50);
+        if !(1..=100).contains(&failover_below) {
+            faults.at("failover", |faults| faults.note_at("below", "a share is 1 to 100 percent"));
+        }
         let labels = message.labels.clone();
         Some(Upstream {
             name: name?,
@@ -148,31 +133,9 @@ impl Upstream {
             health_check,
             ejection,
             all_down,
+            dns,
+            failover_below,
         })
-    }
-}
-
-// === impl Address ===
-
-impl Address {
-    /// Parses `host:port`.
-    pub fn parse(text: &str) -> Result<Address, String> {
-        let advice = || format!("{text:?} is not host:port, as in \"orders:8080\" or \"[::1]:8080\"");
-        let (host, port) = text.rsplit_once(':').ok_or_else(advice)?;
-        let digits = !port.is_empty() && port.bytes().all(|c| c.is_ascii_digit());
-        let port = port.parse::<u16>().ok().filter(|port| digits && *port > 0).ok_or_else(advice)?;
-        crate::matching::host_name(host).map_err(|_| advice())?;
-        let host = host.trim_matches(['[', ']']).to_ascii_lowercase();
-        Ok(Address { host, port })
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host.parse::<IpAddr>() {
-            Ok(IpAddr::V6(host)) => write!(f, "[{host}]:{}", self.port),
-            Ok(IpAddr::V4(_)) | Err(_) => write!(f, "{}:{}", self.host, self.port),
-        }
     }
 }
 
@@ -204,55 +167,5 @@ fn duration(field: &str, text: &str, faults: &mut Faults) -> Option<Duration> {
     match text {
         "" => None,
         text => faults.at(field, |faults| faults.take(quantity::duration(text))),
-    }
-}
-
-fn check_endpoints(messages: &[pb::Endpoint], faults: &mut Faults) -> Vec<Endpoint> {
-    faults.at("endpoints", |faults| {
-        match messages.len() {
-            0 => faults.note("an upstream needs at least one endpoint: [{address: \"host:port\"}]"),
-            n if n > MAX_ENDPOINTS => faults.note(format!("an upstream has at most {MAX_ENDPOINTS} endpoints")),
-            _ => {}
-        }
-        let mut seen = BTreeSet::new();
-        let mut endpoints = Vec::new();
-        for (at, message) in messages.iter().enumerate() {
-            faults.at(at, |faults| {
-                let weight = message.weight.unwrap_or(1);
-                if weight > 1000 {
-                    faults.note_at("weight", "a weight is 0 to 1000");
-                }
-                let address = faults.at("address", |faults| faults.take(Address::parse(&message.address)));
-                let Some(address) = address else { return };
-                if !seen.insert(address.clone()) {
-                    faults.note_at("address", format!("{address} stands twice; use `weight` for a larger share"));
-                }
-                endpoints.push(Endpoint { address, weight });
-            });
-        }
-        if !endpoints.is_empty() && endpoints.iter().all(|endpoint| endpoint.weight == 0) {
-            faults.note("no endpoint has a weight above 0, so none would take traffic");
-        }
-        endpoints
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_name_their_port() {
-        let check = |text: &str, expect: Option<&str>| {
-            assert_eq!(Address::parse(text).ok().map(|a| a.to_string()).as_deref(), expect, "{text}");
-        };
-        check("orders:8080", Some("orders:8080"));
-        check("Orders.Example:1", Some("orders.example:1"));
-        check("[::1]:80", Some("[::1]:80"));
-        check("10.0.0.1:80", Some("10.0.0.1:80"));
-        for bad in ["orders", "orders:", "orders:0", "orders:65536", ":80", "::1:80", "http://a:80", "a b:80", "a:+80"]
-        {
-            check(bad, None);
-        }
     }
 }

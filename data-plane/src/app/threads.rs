@@ -2,6 +2,7 @@
 //! when [`Threads`] is dropped.
 
 use crate::{
+    pool::Resolver,
     router::LiveRouter,
     snapshot::{Builder, Order, discovery::Discovery, disk::Stored, keeper::Keeper, mailbox::Mailbox, state::Status},
     status,
@@ -116,7 +117,7 @@ impl Control {
     // A task each, so that a panic of one leaves the others alone.
     async fn run(self, orders: Mailbox<Order>) {
         let Control { source, status_listener, telemetry, router, status } = self;
-        drop(tokio::spawn(upkeep(router.clone(), status)));
+        drop(tokio::spawn(upkeep(router.clone(), status, Resolver::system())));
         let listener =
             status_listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(status_listener));
         drop(tokio::spawn(expiry::watch(router.clone())));

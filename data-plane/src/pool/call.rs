@@ -9,6 +9,7 @@ use super::{
     connection::SendError,
     download::DownloadBody,
     judge::Verdict,
+    live::Lack,
     local::{InFlight, LocalEndpoint, LocalPool, Picked, Upstreams},
 };
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
 };
 use http::{HeaderMap, Method, Response, uri::PathAndQuery};
 use proto::upstream::Timeouts;
-use std::{rc::Rc, time::Duration};
+use std::{pin::pin, rc::Rc, time::Duration};
 
 /// A request as the upstream sees it.
 pub(crate) struct Outgoing<'a> {
@@ -63,7 +64,12 @@ pub(crate) async fn call(
     let has_body = body.is_some();
     let mut tried = Vec::new();
     loop {
-        let Picked { endpoint, trial } = call.upstreams.pick(call.pool, &tried)?;
+        let Picked { endpoint, trial } = match call.upstreams.pick(call.pool, &tried) {
+            Ok(picked) => picked,
+            Err(Lack::Error(error)) => return Err(error),
+            // Boxed, for it hardly ever happens.
+            Err(Lack::Pending) => Box::pin(call.await_endpoint()).await?,
+        };
         attempts.endpoint = Some(endpoint.clone());
         let outcome = attempt(call, &endpoint, &mut body).await;
         let verdict = Verdict::of(&outcome, &call.pool.pool.spec);
@@ -96,7 +102,6 @@ async fn attempt(
         }
     }
     let dial = Dial {
-        upstreams: call.upstreams,
         wire: &call.peer.wire,
         max_connections: call.pool.pool.spec.max_connections,
         within: call.timeouts.connect,
@@ -108,6 +113,22 @@ async fn attempt(
 // === impl Call ===
 
 impl Call<'_> {
+    // The first requests of an upstream wait for its name, as long as they would for a connection.
+    async fn await_endpoint(&self) -> Result<Picked, Error> {
+        let vitals = self.pool.pool.vitals();
+        loop {
+            // Before it looks, so that no change is missed.
+            let mut changed = pin!(vitals.changed());
+            changed.as_mut().enable();
+            match self.upstreams.pick(self.pool, &[]) {
+                Ok(picked) => return Ok(picked),
+                Err(Lack::Error(error)) => return Err(error),
+                Err(Lack::Pending) => {}
+            }
+            self.peer.wire.limit(self.timeouts.connect, changed).await.map_err(|_| Error::Resolve)?;
+        }
+    }
+
     // Whether the request may be sent again after that, its body being there as it was.
     fn is_repeatable(&self, error: &SendError, whole: bool) -> bool {
         whole

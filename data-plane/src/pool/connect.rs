@@ -1,19 +1,12 @@
 //! Dialling an endpoint.
 
-use super::{
-    Endpoint,
-    connection::Connection,
-    local::{LocalEndpoint, Upstreams},
-    stream::Stream,
-    tls::HandshakeError,
-};
+use super::{Endpoint, connection::Connection, local::LocalEndpoint, stream::Stream, tls::HandshakeError};
 use crate::{error::Error, wire::Wire};
 use std::{net::IpAddr, time::Duration};
 use tokio::net::TcpStream;
 
 /// What a new connection is subject to.
 pub(super) struct Dial<'a> {
-    pub(super) upstreams: &'a Upstreams,
     pub(super) wire: &'a Wire,
     pub(super) max_connections: u32,
     pub(super) within: Duration,
@@ -28,15 +21,14 @@ pub(super) async fn connect(endpoint: &LocalEndpoint, dial: Dial<'_>) -> Result<
 }
 
 async fn open(endpoint: &LocalEndpoint, to: &Dial<'_>) -> Result<Stream, Error> {
-    let address = &endpoint.endpoint.address;
-    if let Ok(ip) = address.host.parse::<IpAddr>() {
-        return dial(endpoint, ip).await;
-    }
-    let addresses = to.upstreams.resolver.resolve(&address.host).await.map_err(|_| Error::Resolve)?;
+    let ips = match endpoint.endpoint.ips.as_slice() {
+        [ip] => return dial(endpoint, *ip).await,
+        ips => ips,
+    };
     // Each has its share of the time, or one that is silent would take all of it.
-    let share = to.within / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
-    let mut failure = Error::Resolve;
-    for ip in addresses.iter() {
+    let share = to.within / u32::try_from(ips.len()).unwrap_or(u32::MAX).max(1);
+    let mut failure = Error::ConnectRefused;
+    for ip in ips {
         match tokio::time::timeout(share, dial(endpoint, *ip)).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => failure = error,

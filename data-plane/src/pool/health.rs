@@ -21,6 +21,7 @@ use std::{
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
+use tokio::sync::{Notify, futures::Notified};
 
 /// What the endpoints of an upstream share of their health.
 #[derive(Debug, Default)]
@@ -30,6 +31,10 @@ pub(crate) struct Vitals {
     ejections: [AtomicU64; Cause::ALL.len()],
     checks_passed: AtomicU64,
     checks_failed: AtomicU64,
+    names_resolved: AtomicU64,
+    names_failed: AtomicU64,
+    // Wakes who waits for a change.
+    changed: Notify,
 }
 
 /// The health of one endpoint.
@@ -104,6 +109,12 @@ impl Vitals {
     /// Something changed.
     pub(super) fn change(&self) {
         self.changes.fetch_add(1, Release);
+        self.changed.notify_waiters();
+    }
+
+    /// Resolves at the next change after it was enabled.
+    pub(super) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
     }
 
     /// How many ejections there were, by cause.
@@ -114,6 +125,17 @@ impl Vitals {
     /// How many checks passed and failed.
     pub(crate) fn checks(&self) -> (u64, u64) {
         (self.checks_passed.load(Relaxed), self.checks_failed.load(Relaxed))
+    }
+
+    /// Counts a look-up of a name.
+    pub(super) fn count_resolution(&self, resolved: bool) {
+        let counter = if resolved { &self.names_resolved } else { &self.names_failed };
+        counter.fetch_add(1, Relaxed);
+    }
+
+    /// How often names were resolved and not.
+    pub(crate) fn resolutions(&self) -> (u64, u64) {
+        (self.names_resolved.load(Relaxed), self.names_failed.load(Relaxed))
     }
 }
 

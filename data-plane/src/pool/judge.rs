@@ -31,9 +31,9 @@ pub(super) struct Trial(Arc<Endpoint>);
 impl Verdict {
     /// The verdict of a try.
     pub(super) fn of<B>(outcome: &Result<Response<B>, SendError>, upstream: &Upstream) -> Verdict {
-        let Some(ejection) = &upstream.ejection else { return Verdict::Nothing };
+        let counts = |status| upstream.ejection.as_ref().is_some_and(|ejection| ejection.answers.count(status));
         match outcome {
-            Ok(response) if ejection.answers.count(response.status()) => Verdict::Failed(Cause::Status),
+            Ok(response) if counts(response.status()) => Verdict::Failed(Cause::Status),
             Ok(_) => Verdict::Well,
             Err(error) => cause(error.error()).map_or(Verdict::Nothing, Verdict::Failed),
         }
@@ -73,6 +73,10 @@ impl Drop for Trial {
 impl Pool {
     /// Takes note of what a try came to.
     pub(super) fn judge(&self, endpoint: &Endpoint, verdict: Verdict, trial: Option<Trial>) {
+        if matches!(verdict, Verdict::Failed(Cause::Connect | Cause::Timeout)) {
+            // The name may stand for another address by now.
+            endpoint.wanted.notify_one();
+        }
         let Some(ejection) = &self.spec.ejection else { return };
         match (verdict, &trial) {
             (Verdict::Well, None) => endpoint.health.succeeded(),
@@ -96,9 +100,9 @@ impl Pool {
             return;
         }
         // Counted afterwards: of two that eject at once, both see both, and so too few are ejected rather than too many.
-        let weighted = || self.spec.endpoints.iter().zip(&self.endpoints).filter(|(spec, _)| spec.weight > 0);
-        let out = weighted().filter(|(_, endpoint)| endpoint.health.is_out()).count();
-        if out > ejection.most(weighted().count()) {
+        let members = self.members().0;
+        let out = members.iter().filter(|member| member.endpoint.health.is_out()).count();
+        if out > ejection.most(members.len()) {
             health.pardon();
             return;
         }

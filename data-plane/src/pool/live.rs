@@ -1,88 +1,152 @@
 //! The endpoints of a pool that take traffic, as one worker sees them. It looks again only when something changed.
 
 use super::{
-    Pool,
+    Member, Pool, Unresolved,
     balance::Balancer,
     health::{Checked, Moment, Standing},
     judge::Trial,
+    local::{LocalEndpoint, Picked, Upstreams},
 };
 use crate::error::Error;
 use fastrand::Rng;
 use proto::upstream::{AllDown, Upstream};
+use std::rc::Rc;
 
 /// The endpoints that take traffic, and the choice among them.
 #[derive(Debug)]
 pub(super) struct Live {
+    // All that may.
+    endpoints: Vec<Rc<LocalEndpoint>>,
     balancer: Balancer,
     // What `Vitals::changes` was when it looked.
     changes: Option<u64>,
     // Those that are ejected, but for that would take traffic.
     ejected: Vec<usize>,
-    // How many there would be if all were healthy.
-    all: usize,
+    // One of the names was never resolved.
+    unresolved: Option<Unresolved>,
+}
+
+/// Why there is no endpoint.
+#[derive(Debug)]
+pub(super) enum Lack {
+    /// Its name is being resolved.
+    Pending,
+    /// Another reason.
+    Error(Error),
+}
+
+// The endpoints of one priority.
+#[derive(Default)]
+struct Group {
+    all: Vec<(usize, u32)>,
+    healthy: Vec<(usize, u32)>,
 }
 
 impl Live {
     /// Nothing was looked at yet.
     pub(super) fn new(upstream: &Upstream) -> Live {
         let balancer = Balancer::new(upstream.balance);
-        Live { balancer, changes: None, ejected: Vec::new(), all: 0 }
+        Live { endpoints: Vec::new(), balancer, changes: None, ejected: Vec::new(), unresolved: None }
     }
 
     /// Looks again if something changed.
-    pub(super) fn refresh(&mut self, pool: &Pool, rng: &mut Rng) {
+    pub(super) fn refresh(&mut self, pool: &Pool, upstreams: &Upstreams) {
         let changes = Some(pool.vitals.changes());
         if changes != self.changes {
             self.changes = changes;
-            self.look(pool, rng);
+            self.look(pool, upstreams);
         }
     }
 
+    /// All that may take traffic.
+    pub(super) fn endpoints(&self) -> &[Rc<LocalEndpoint>] {
+        &self.endpoints
+    }
+
     /// An endpoint whose ejection is over, for the one request that tries it.
-    pub(super) fn trial(&self, pool: &Pool) -> Option<(usize, Trial)> {
+    pub(super) fn trial(&self) -> Option<Picked> {
         if self.ejected.is_empty() {
             return None;
         }
         let now = Moment::now();
-        self.ejected.iter().find_map(|index| Some((*index, Trial::begin(&pool.endpoints[*index], now)?)))
-    }
-
-    /// An endpoint that was not tried, if there is one; else any.
-    pub(super) fn pick(
-        &mut self,
-        rng: &mut Rng,
-        tried: impl Fn(usize) -> bool,
-        in_flight: impl Fn(usize) -> u32,
-    ) -> Result<usize, Error> {
-        self.balancer.pick(rng, tried, in_flight).ok_or(if self.all == 0 {
-            Error::NoEndpoint
-        } else {
-            Error::NoHealthyEndpoint
+        self.ejected.iter().find_map(|index| {
+            let endpoint = &self.endpoints[*index];
+            let trial = Some(Trial::begin(&endpoint.endpoint, now)?);
+            Some(Picked { endpoint: endpoint.clone(), trial })
         })
     }
 
-    fn look(&mut self, pool: &Pool, rng: &mut Rng) {
-        let spec = &pool.spec;
+    /// An endpoint that was not tried, if there is one; else any.
+    pub(super) fn pick(&mut self, rng: &mut Rng, tried: &[u64]) -> Result<Picked, Lack> {
+        let was_tried = |index: usize| tried.contains(&self.endpoints[index].endpoint.id);
+        let busy = |index: usize| self.endpoints[index].in_flight();
+        match self.balancer.pick(rng, was_tried, busy) {
+            Some(index) => Ok(Picked { endpoint: self.endpoints[index].clone(), trial: None }),
+            None => Err(self.lack()),
+        }
+    }
+
+    fn lack(&self) -> Lack {
+        match self.unresolved {
+            None | Some(_) if !self.endpoints.is_empty() => Lack::Error(Error::NoHealthyEndpoint),
+            None => Lack::Error(Error::NoEndpoint),
+            Some(Unresolved::Pending) => Lack::Pending,
+            Some(Unresolved::Failed) => Lack::Error(Error::Resolve),
+        }
+    }
+
+    fn look(&mut self, pool: &Pool, upstreams: &Upstreams) {
+        let (mut members, unresolved) = pool.members();
+        members.sort_by_key(|member| member.priority);
+        self.unresolved = unresolved;
+        self.endpoints = members.iter().map(|member| upstreams.endpoint(&member.endpoint)).collect();
         self.ejected.clear();
-        let weights = || spec.endpoints.iter().map(|endpoint| endpoint.weight).enumerate().filter(|(_, w)| *w > 0);
-        let mut healthy = Vec::new();
-        for (index, weight) in weights() {
-            let health = &pool.endpoints[index].health;
-            match (health.checked(), health.standing()) {
-                (Checked::Failed, Standing::In | Standing::Out(_) | Standing::Trial) => {}
-                (Checked::Unknown | Checked::Passed, Standing::Out(_) | Standing::Trial) if spec.ejection.is_some() => {
-                    self.ejected.push(index);
-                }
-                (Checked::Unknown | Checked::Passed, Standing::In | Standing::Out(_) | Standing::Trial) => {
-                    healthy.push((index, weight));
-                }
+        let mut groups: Vec<Group> = Vec::new();
+        let mut last = None;
+        for (index, member) in members.iter().enumerate() {
+            if last.replace(member.priority) != Some(member.priority) {
+                groups.push(Group::default());
+            }
+            let Some(group) = groups.last_mut() else { continue };
+            group.all.push((index, member.weight));
+            match standing(member, &pool.spec) {
+                Some(true) => group.healthy.push((index, member.weight)),
+                Some(false) => self.ejected.push(index),
+                None => {}
             }
         }
-        self.all = weights().count();
-        let use_all = match spec.all_down {
-            AllDown::UseAll { below } => healthy.is_empty() || 100 * healthy.len() < below as usize * self.all,
-            AllDown::Fail => false,
-        };
-        if use_all { self.balancer.set(weights(), rng) } else { self.balancer.set(healthy.into_iter(), rng) }
+        let mut rng = upstreams.rng.borrow_mut();
+        self.balancer.set(choose(&groups, &pool.spec).into_iter(), &mut rng);
     }
+}
+
+// Whether it takes traffic, or would if it were not ejected.
+fn standing(member: &Member, upstream: &Upstream) -> Option<bool> {
+    let health = &member.endpoint.health;
+    match (health.checked(), health.standing()) {
+        (Checked::Failed, Standing::In | Standing::Out(_) | Standing::Trial) => None,
+        (Checked::Unknown | Checked::Passed, Standing::In) => Some(true),
+        (Checked::Unknown | Checked::Passed, Standing::Out(_) | Standing::Trial) => Some(upstream.ejection.is_none()),
+    }
+}
+
+/// Of groups in the order of their priority: the healthy ones of the first, and of the next as well while too few are.
+fn choose(groups: &[Group], upstream: &Upstream) -> Vec<(usize, u32)> {
+    let is_below = |healthy: usize, all: usize, percent: u32| 100 * healthy < percent as usize * all;
+    let (healthy, all) =
+        groups.iter().fold((0, 0), |(healthy, all), group| (healthy + group.healthy.len(), all + group.all.len()));
+    match upstream.all_down {
+        AllDown::UseAll { below } if healthy == 0 || is_below(healthy, all, below) => {
+            return groups.first().map(|group| group.all.clone()).unwrap_or_default();
+        }
+        AllDown::UseAll { .. } | AllDown::Fail => {}
+    }
+    let mut chosen = Vec::new();
+    for group in groups {
+        chosen.extend_from_slice(&group.healthy);
+        if !is_below(group.healthy.len(), group.all.len(), upstream.failover_below) {
+            break;
+        }
+    }
+    chosen
 }

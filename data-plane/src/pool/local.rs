@@ -1,7 +1,11 @@
 //! What one worker has of the upstreams: balances and idle connections.
 
-use super::{Endpoint, Pool, connection::Connection, judge::Trial, live::Live, resolve::Resolver};
-use crate::error::Error;
+use super::{
+    Endpoint, Pool,
+    connection::Connection,
+    judge::Trial,
+    live::{Lack, Live},
+};
 use fastrand::Rng;
 use foldhash::HashMap;
 use std::{
@@ -23,8 +27,7 @@ const QUIET: Duration = Duration::from_secs(1);
 pub(crate) struct Upstreams {
     pools: RefCell<HashMap<u64, Weak<LocalPool>>>,
     endpoints: RefCell<HashMap<u64, Weak<LocalEndpoint>>>,
-    pub(super) resolver: Resolver,
-    rng: RefCell<Rng>,
+    pub(super) rng: RefCell<Rng>,
     // Buffers of heads; as many as requests were ever sent at once, up to a limit.
     buffers: RefCell<Vec<Vec<u8>>>,
 }
@@ -33,8 +36,6 @@ pub(crate) struct Upstreams {
 #[derive(Debug)]
 pub(crate) struct LocalPool {
     pub(super) pool: Arc<Pool>,
-    // In the order of the pool's.
-    endpoints: Vec<Rc<LocalEndpoint>>,
     live: RefCell<Live>,
 }
 
@@ -73,8 +74,7 @@ impl Upstreams {
         if let Some(local) = self.pools.borrow().get(&pool.id).and_then(Weak::upgrade) {
             return local;
         }
-        let endpoints = pool.endpoints.iter().map(|endpoint| self.endpoint(endpoint)).collect();
-        let local = Rc::new(LocalPool { pool: pool.clone(), endpoints, live: RefCell::new(Live::new(&pool.spec)) });
+        let local = Rc::new(LocalPool { pool: pool.clone(), live: RefCell::new(Live::new(&pool.spec)) });
         self.pools.borrow_mut().insert(pool.id, Rc::downgrade(&local));
         local
     }
@@ -84,7 +84,9 @@ impl Upstreams {
         self.pools.borrow_mut().retain(|_, pool| match pool.upgrade() {
             Some(pool) => {
                 let limit = pool.pool.spec.idle_connection;
-                pool.endpoints.iter().for_each(|endpoint| endpoint.sweep(now, limit));
+                let mut live = pool.live.borrow_mut();
+                live.refresh(&pool.pool, self);
+                live.endpoints().iter().for_each(|endpoint| endpoint.sweep(now, limit));
                 true
             }
             None => false,
@@ -92,7 +94,8 @@ impl Upstreams {
         self.endpoints.borrow_mut().retain(|_, endpoint| endpoint.strong_count() > 0);
     }
 
-    fn endpoint(&self, endpoint: &Arc<Endpoint>) -> Rc<LocalEndpoint> {
+    /// The worker's part of an endpoint.
+    pub(super) fn endpoint(&self, endpoint: &Arc<Endpoint>) -> Rc<LocalEndpoint> {
         let mut endpoints = self.endpoints.borrow_mut();
         if let Some(local) = endpoints.get(&endpoint.id).and_then(Weak::upgrade) {
             return local;
@@ -122,19 +125,16 @@ impl Upstreams {
     }
 
     /// The endpoint for a try after those that were tried, by their ids.
-    pub(super) fn pick(&self, pool: &LocalPool, tried: &[u64]) -> Result<Picked, Error> {
-        let (mut live, mut rng) = (pool.live.borrow_mut(), self.rng.borrow_mut());
-        live.refresh(&pool.pool, &mut rng);
+    pub(super) fn pick(&self, pool: &LocalPool, tried: &[u64]) -> Result<Picked, Lack> {
+        let mut live = pool.live.borrow_mut();
+        live.refresh(&pool.pool, self);
         // A second try is to succeed, not to find something out.
         if tried.is_empty()
-            && let Some((index, trial)) = live.trial(&pool.pool)
+            && let Some(picked) = live.trial()
         {
-            return Ok(Picked { endpoint: pool.endpoints[index].clone(), trial: Some(trial) });
+            return Ok(picked);
         }
-        let was_tried = |index: usize| tried.contains(&pool.pool.endpoints[index].id);
-        let busy = |index: usize| pool.endpoints[index].in_flight.get();
-        let index = live.pick(&mut rng, was_tried, busy)?;
-        Ok(Picked { endpoint: pool.endpoints[index].clone(), trial: None })
+        live.pick(&mut self.rng.borrow_mut(), tried)
     }
 }
 
@@ -154,6 +154,11 @@ impl LocalEndpoint {
             self.complained.set(Some(now));
         }
         may
+    }
+
+    /// How many requests of this worker are under way to it.
+    pub(super) fn in_flight(&self) -> u32 {
+        self.in_flight.get()
     }
 
     pub(super) fn take_idle(&self) -> Option<Connection> {

@@ -25,7 +25,7 @@ fn put_route(route: &pb::Route) -> Change {
 }
 
 fn put_upstream(name: &str, address: &str) -> Change {
-    let endpoints = vec![pb::Endpoint { address: address.into(), weight: None }];
+    let endpoints = vec![pb::Endpoint { address: address.into(), ..Default::default() }];
     put(Kind::Upstream, name, pb::Upstream { name: name.into(), endpoints, ..Default::default() }.encode_to_vec())
 }
 
@@ -329,7 +329,7 @@ fn a_change_leaves_alone_what_it_does_not_touch() {
     assert!(Arc::ptr_eq(&entry(&old, "r"), &entry(&new, "r")));
     assert!(!Arc::ptr_eq(&entry(&old, "s"), &entry(&new, "s")));
     assert!(Arc::ptr_eq(&pool(&entry(&old, "r")), &pool(&entry(&new, "r"))));
-    assert_eq!(pool(&entry(&new, "s")).spec().endpoints[0].address.to_string(), "c:1");
+    assert_eq!(pool(&entry(&new, "s")).spec().endpoints[0].place.to_string(), "c:1");
     assert_eq!(new.pools().count(), 2);
     let gone = after.with([Change::Delete(key(Kind::Route, "s")), Change::Delete(key(Kind::Upstream, "v"))]);
     let last = Router::build(&gone.expect("no faults"), None, Some(&new));

@@ -14,7 +14,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fmt::{self, Error},
     sync::atomic::Ordering::Relaxed,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -31,12 +31,14 @@ const MAX_CERTIFICATES: usize = 2_000;
 pub(super) struct Metrics {
     counts: Counts,
     connections: u64,
-    endpoints: Vec<EndpointFigures>,
+    // By upstream and endpoint, which two names may have in common.
+    endpoints: BTreeMap<(String, String), EndpointFigures>,
     // By upstream and cause, and by upstream and result.
     ejections: Vec<(String, &'static str, u64)>,
     checks: Vec<(String, &'static str, u64)>,
     // By name: how many seconds each has left.
     certificates: Vec<(String, i64)>,
+    resolutions: Vec<(String, &'static str, u64)>,
     revision: u64,
     age: Option<Duration>,
     config_refused: u64,
@@ -46,8 +48,6 @@ pub(super) struct Metrics {
 
 #[derive(Clone, Debug)]
 struct EndpointFigures {
-    upstream: String,
-    endpoint: String,
     connections: u32,
     healthy: bool,
 }
@@ -57,11 +57,9 @@ type NoExemplars<'a> = Option<&'a HashMap<usize, Exemplar<Vec<(String, String)>,
 impl Metrics {
     pub(super) fn new(counts: Counts, telemetry: &Telemetry, router: &Router) -> Metrics {
         let endpoints = router.pools().flat_map(|pool| {
-            pool.endpoints().iter().map(|endpoint| EndpointFigures {
-                upstream: pool.name().to_string(),
-                endpoint: endpoint.as_str().to_string(),
-                connections: endpoint.connections(),
-                healthy: endpoint.is_healthy(),
+            pool.endpoints().into_iter().map(|endpoint| {
+                let figures = EndpointFigures { connections: endpoint.connections(), healthy: endpoint.is_healthy() };
+                ((pool.name().to_string(), endpoint.as_str().to_string()), figures)
             })
         });
         let pools = || router.pools().take(MAX_ENDPOINTS);
@@ -70,6 +68,10 @@ impl Metrics {
         let checks = pools().filter(|pool| pool.spec().health_check.is_some()).flat_map(|pool| {
             let (passed, failed) = pool.vitals().checks();
             [("passed", passed), ("failed", failed)].map(|(result, n)| (pool.name().to_string(), result, n))
+        });
+        let resolutions = pools().flat_map(|pool| {
+            let (resolved, failed) = pool.vitals().resolutions();
+            [("resolved", resolved), ("failed", failed)].map(|(result, n)| (pool.name().to_string(), result, n))
         });
         let config = telemetry.config();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -84,6 +86,7 @@ impl Metrics {
             ejections: ejections.filter(|(_, _, n)| *n > 0).collect(),
             checks: checks.collect(),
             certificates: certificates.take(MAX_CERTIFICATES).collect(),
+            resolutions: resolutions.filter(|(_, _, n)| *n > 0).collect(),
             revision: config.revision(),
             age: config.since().map(|since| now.saturating_sub(Duration::from_millis(since))),
             config_refused: config.refusals(),
@@ -143,8 +146,8 @@ impl Metrics {
         }
         let help = "Connections that stand to an endpoint";
         let mut family = encoder.encode_descriptor("portico_upstream_connections", help, None, MetricType::Gauge)?;
-        for figures in &self.endpoints {
-            ConstGauge::new(i64::from(figures.connections)).encode(family.encode_family(&figures.labels())?)?;
+        for (endpoint, figures) in &self.endpoints {
+            ConstGauge::new(i64::from(figures.connections)).encode(family.encode_family(&labels(endpoint))?)?;
         }
         Ok(())
     }
@@ -153,8 +156,8 @@ impl Metrics {
         let help = "Whether an endpoint is neither ejected nor failing its checks";
         let mut family =
             encoder.encode_descriptor("portico_upstream_endpoint_healthy", help, None, MetricType::Gauge)?;
-        for figures in &self.endpoints {
-            ConstGauge::new(i64::from(figures.healthy)).encode(family.encode_family(&figures.labels())?)?;
+        for (endpoint, figures) in &self.endpoints {
+            ConstGauge::new(i64::from(figures.healthy)).encode(family.encode_family(&labels(endpoint))?)?;
         }
         let help = "Ejections of endpoints, by what the last failure was";
         let mut family = encoder.encode_descriptor("portico_upstream_ejections", help, None, MetricType::Counter)?;
@@ -162,22 +165,22 @@ impl Metrics {
             let labels = [("upstream", upstream.as_str()), ("reason", reason)];
             ConstCounter::new(*n).encode(family.encode_family(&labels)?)?;
         }
-        let help = "Checks of endpoints";
-        let mut family = encoder.encode_descriptor("portico_upstream_checks", help, None, MetricType::Counter)?;
-        for (upstream, result, n) in &self.checks {
-            let labels = [("upstream", upstream.as_str()), ("result", result)];
-            ConstCounter::new(*n).encode(family.encode_family(&labels)?)?;
+        for (name, help, counts) in [
+            ("portico_upstream_checks", "Checks of endpoints", &self.checks),
+            ("portico_upstream_resolutions", "Look-ups of names of endpoints", &self.resolutions),
+        ] {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for (upstream, result, n) in counts {
+                let labels = [("upstream", upstream.as_str()), ("result", result)];
+                ConstCounter::new(*n).encode(family.encode_family(&labels)?)?;
+            }
         }
         Ok(())
     }
 }
 
-// === impl EndpointFigures ===
-
-impl EndpointFigures {
-    fn labels(&self) -> [(&'static str, &str); 2] {
-        [("upstream", &self.upstream), ("endpoint", &self.endpoint)]
-    }
+fn labels((upstream, endpoint): &(String, String)) -> [(&'static str, &str); 2] {
+    [("upstream", upstream), ("endpoint", endpoint)]
 }
 
 impl Collector for Metrics {

@@ -2,6 +2,7 @@
 
 use crate::{
     listener,
+    pool::Resolver,
     router::{LiveRouter, Router},
     settings::{AccessLog, Listen, Settings},
     snapshot::state::Status,
@@ -100,7 +101,12 @@ impl Node {
         Node::with(settings(), resources)
     }
 
-    pub(super) fn with(mut settings: Settings, resources: &[(Kind, Value)]) -> Node {
+    pub(super) fn with(settings: Settings, resources: &[(Kind, Value)]) -> Node {
+        Node::resolving(settings, resources, Resolver::system())
+    }
+
+    /// A node that resolves names in another way.
+    pub(super) fn resolving(mut settings: Settings, resources: &[(Kind, Value)], resolver: Resolver) -> Node {
         let dir = tempfile::tempdir().unwrap();
         settings.access_log = AccessLog::File(dir.path().join("access.log"));
         let telemetry = Telemetry::new(&settings).unwrap();
@@ -109,7 +115,8 @@ impl Node {
         let address = listeners[0].listen.address;
         let workers = Workers::start(&settings, listeners, &live, &telemetry).unwrap();
         let stop = CancellationToken::new();
-        let kept = stop.clone().run_until_cancelled_owned(upkeep(live.clone(), Status::new(telemetry.clone())));
+        let kept =
+            stop.clone().run_until_cancelled_owned(upkeep(live.clone(), Status::new(telemetry.clone()), resolver));
         std::thread::spawn(move || runtime().block_on(kept));
         Node { address, workers, live, telemetry, dir, _upkeep: stop.drop_guard() }
     }
@@ -129,6 +136,11 @@ impl Node {
         let mut client = self.connect();
         client.send(request);
         client.response()
+    }
+
+    /// The router now.
+    pub(super) fn router(&self) -> Arc<Router> {
+        self.live.load_full()
     }
 
     /// Which endpoints are healthy, in the order of the upstream `back`.
@@ -337,7 +349,11 @@ impl Message {
 impl Backend {
     /// Gives each connection, with its number, to the function, in a thread of its own.
     pub(super) fn start(serve: impl Fn(usize, Conn) + Send + Sync + 'static) -> Backend {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Backend::on(TcpListener::bind("127.0.0.1:0").unwrap(), serve)
+    }
+
+    /// The same where somebody listens already.
+    pub(super) fn on(listener: TcpListener, serve: impl Fn(usize, Conn) + Send + Sync + 'static) -> Backend {
         let address = listener.local_addr().unwrap();
         let serve = Arc::new(serve);
         std::thread::spawn(move || {

@@ -9,6 +9,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use proto::resource::Kind;
 use serde_json::{Value, json};
 use std::{
+    collections::BTreeSet,
     convert::Infallible,
     net::SocketAddr,
     sync::{
@@ -208,6 +209,30 @@ fn when_all_are_down_all_are_used_unless_that_is_forbidden() {
     assert!((0..6).all(|_| node.ask(GET).status() == 204));
     node.change(&upstream(&endpoints, more(json!({"use_all": {"below": 40}}))));
     assert!((0..6).any(|_| node.ask(GET).status() == 200));
+}
+
+#[test]
+fn the_next_priority_takes_over_while_too_few_of_the_first_are_healthy() {
+    let told = ["a", "b", "c"].map(Told::start);
+    let endpoints: Vec<Value> = [(&told[0], 0), (&told[1], 0), (&told[2], 1)]
+        .map(|(told, priority)| json!({"address": told.address.to_string(), "priority": priority}))
+        .into();
+    let check = json!({"http": {"path": "/healthz"}, "interval": "100ms"});
+    let upstream = json!({"name": "back", "endpoints": endpoints, "health_check": check});
+    let route = json!({"name": "all", "forward": {"upstream": "back"}});
+    let node = Node::start(&[(Kind::Upstream, upstream), (Kind::Route, route)]);
+    let who = || (0..6).map(|_| node.ask(GET).text().to_string()).collect::<BTreeSet<_>>();
+    assert_eq!(who(), BTreeSet::from(["a", "b"].map(String::from)));
+    // Half of them is enough.
+    told[0].say(500);
+    node.await_healthy(&[false, true, true]);
+    assert_eq!(who(), BTreeSet::from(["b".to_string()]));
+    told[1].say(500);
+    node.await_healthy(&[false, false, true]);
+    assert_eq!(who(), BTreeSet::from(["c".to_string()]));
+    told[0].say(200);
+    node.await_healthy(&[true, false, true]);
+    assert_eq!(who(), BTreeSet::from(["a".to_string()]));
 }
 
 /// A server of the gRPC health protocol that says this status of the service `orders`.

@@ -48,12 +48,10 @@ impl UpstreamTls {
     pub(super) fn check(message: &pb::UpstreamTls, endpoints: &[Endpoint], faults: &mut Faults) -> UpstreamTls {
         let server_name = match message.server_name.as_str() {
             "" => {
-                let nameless = |endpoint: &&Endpoint| server_name(&endpoint.address).is_none();
-                if let Some(endpoint) = endpoints.iter().find(nameless) {
-                    let detail = format!(
-                        "no certificate can be for {:?}; say in `server_name` what it is for",
-                        endpoint.address.host
-                    );
+                let nameless = |address: &&Address| server_name(address).is_none();
+                if let Some(address) = endpoints.iter().filter_map(|endpoint| endpoint.place.address()).find(nameless) {
+                    let detail =
+                        format!("no certificate can be for {:?}; say in `server_name` what it is for", address.host);
                     faults.note_at("tls", detail);
                 }
                 None
@@ -81,7 +79,8 @@ impl UpstreamTls {
         })
     }
 
-    /// The name that the certificate of an endpoint has to be for; `None` only where that was noted as a fault.
+    /// The name that the certificate of an endpoint has to be for; `None` only where that was noted as a fault, or where
+    /// the host is not of the configuration but from DNS.
     pub fn server_name(&self, address: &Address) -> Option<ServerName<'static>> {
         self.server_name.clone().or_else(|| server_name(address))
     }
@@ -134,10 +133,12 @@ fn authorities(text: &str) -> Result<Vec<CertificateDer<'static>>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upstream::Place;
 
     fn check(message: &pb::UpstreamTls, host: &str) -> Result<UpstreamTls, Vec<String>> {
         let mut faults = Faults::default();
-        let endpoint = Endpoint { address: Address { host: host.into(), port: 443 }, weight: 1 };
+        let address = Address { host: host.into(), port: 443 };
+        let endpoint = Endpoint { place: Place::Address(address), weight: 1, priority: 0 };
         let tls = UpstreamTls::check(message, &[endpoint], &mut faults);
         let found: Vec<String> = faults.into_found().iter().map(ToString::to_string).collect();
         if found.is_empty() { Ok(tls) } else { Err(found) }

@@ -3,7 +3,7 @@
 use super::{Checked, probe::probe};
 use crate::pool::{Endpoint, Pool};
 use proto::upstream::HealthCheck;
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, pin::pin, sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, task::JoinSet};
 
 /// The most checks of a node at once.
@@ -22,12 +22,24 @@ pub(crate) async fn check(pool: Arc<Pool>) {
         }
         return;
     };
-    let mut probers = JoinSet::new();
-    for endpoint in pool.endpoints() {
-        probers.spawn(keep_checking(pool.clone(), endpoint.clone(), check.clone()));
+    // By the id of the endpoint; each ends when it is dropped.
+    let mut probers: HashMap<u64, JoinSet<()>> = HashMap::new();
+    loop {
+        // Before it looks, so that no change is missed.
+        let mut changed = pin!(pool.vitals.changed());
+        changed.as_mut().enable();
+        let mut before = std::mem::take(&mut probers);
+        for endpoint in pool.endpoints() {
+            let id = endpoint.id;
+            let prober = before.remove(&id).unwrap_or_else(|| {
+                let mut prober = JoinSet::new();
+                prober.spawn(keep_checking(pool.clone(), endpoint, check.clone()));
+                prober
+            });
+            probers.insert(id, prober);
+        }
+        changed.await;
     }
-    // They end with this.
-    while probers.join_next().await.is_some() {}
 }
 
 async fn keep_checking(pool: Arc<Pool>, endpoint: Arc<Endpoint>, check: HealthCheck) {

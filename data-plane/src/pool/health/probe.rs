@@ -11,7 +11,7 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
 use proto::upstream::{HealthCheck, HttpProbe, Probe};
-use std::io;
+use std::{io, net::SocketAddr};
 use tokio::{net::TcpStream, task::JoinSet};
 
 /// The most bytes of a head.
@@ -67,8 +67,10 @@ struct CheckResponse {
 /// Checks an endpoint once.
 pub(super) async fn probe(endpoint: &Endpoint, check: &HealthCheck) -> Result<(), ProbeError> {
     let probe = async {
-        let address = &endpoint.address;
-        let stream = TcpStream::connect((address.host.as_str(), check.port.unwrap_or(address.port))).await?;
+        let port = check.port.unwrap_or(endpoint.address.port);
+        let addresses: Vec<SocketAddr> = endpoint.ips.iter().map(|ip| SocketAddr::new(*ip, port)).collect();
+        // One after the other.
+        let stream = TcpStream::connect(addresses.as_slice()).await?;
         let stream = match &endpoint.tls {
             None => Stream::Plain(stream),
             Some(tls) => tls.handshake(stream).await?,
@@ -85,7 +87,7 @@ pub(super) async fn probe(endpoint: &Endpoint, check: &HealthCheck) -> Result<()
 async fn ask(stream: Stream, probe: &HttpProbe, endpoint: &Endpoint) -> Result<(), ProbeError> {
     let host = match &probe.host {
         Some(host) => host.clone(),
-        None => HeaderValue::from_str(endpoint.as_str()).map_err(http::Error::from)?,
+        None => HeaderValue::from_str(&endpoint.address.to_string()).map_err(http::Error::from)?,
     };
     let request = Request::get(probe.path.clone())
         .header(header::HOST, host)
@@ -107,7 +109,7 @@ async fn ask_grpc(stream: Stream, service: &str, endpoint: &Endpoint) -> Result<
     body.put_u8(0);
     body.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
     body.put_slice(&message);
-    let request = Request::post(format!("http://{}/grpc.health.v1.Health/Check", endpoint.as_str()))
+    let request = Request::post(format!("http://{}/grpc.health.v1.Health/Check", endpoint.address))
         .header(header::CONTENT_TYPE, "application/grpc")
         .header(header::TE, "trailers")
         .header(header::USER_AGENT, USER_AGENT)
