@@ -5,7 +5,7 @@
 
 mod socket;
 
-pub(crate) use socket::ClientSocket;
+pub(crate) use socket::{ClientSocket, Preread};
 
 use crate::chunked::{Chunked, Decoded};
 use bytes::{Bytes, BytesMut};
@@ -109,7 +109,7 @@ impl Inbound {
 
     /// Whether there is something to read, without memory to read it into.
     pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.borrow().socket.poll_readable(cx)
+        self.0.borrow_mut().socket.poll_readable(cx)
     }
 
     /// What was read, to take out of it what is used.

@@ -12,7 +12,6 @@ pub(crate) use accept::{Clients, accept};
 
 use crate::settings::{Listen, Settings};
 use anyhow::Context as _;
-use proto::matching::Scheme;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
     io,
@@ -35,11 +34,6 @@ pub(crate) struct Listener {
 pub(crate) fn bind(settings: &Settings) -> anyhow::Result<Vec<Listener>> {
     let mut listeners = Vec::new();
     for listen in &settings.listen {
-        // Cleartext where TLS was asked for would be worse than nothing.
-        anyhow::ensure!(
-            listen.scheme == Scheme::Http,
-            "{listen} cannot be served: this build has no TLS for clients yet"
-        );
         let failed = || format!("failed to listen on {listen}");
         // Another process with the same option would silently share the traffic: the first socket claims the port alone.
         let probe = socket(listen.address, Sharing::Alone).with_context(failed)?;

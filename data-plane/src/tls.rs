@@ -3,7 +3,6 @@
 //! A handshake takes the certificate that the configuration has at that moment, so a change takes effect with the next
 //! one, and neither a connection nor a handshake under way sees it. Sessions are resumed by tickets, whose keys rotate
 //! and are the node's: any worker resumes what another began. There is no early data, for it can be replayed.
-#![cfg_attr(not(test), expect(dead_code, reason = "listeners take it up with the scheme https"))]
 
 pub(crate) mod expiry;
 

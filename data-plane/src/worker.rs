@@ -10,8 +10,10 @@ use crate::{
     router::LiveRouter,
     settings::{Listen, Settings},
     telemetry::{Scrapes, Telemetry},
+    tls::ServerTls,
 };
 use http::HeaderValue;
+use proto::matching::Scheme;
 use std::{
     io,
     net::TcpListener,
@@ -44,6 +46,7 @@ struct Worker {
     settings: Settings,
     sockets: Vec<(TcpListener, Listen)>,
     router: LiveRouter,
+    tls: Option<ServerTls>,
     telemetry: Telemetry,
     drain: watch::Receiver<Option<Duration>>,
     scrapes: Scrapes,
@@ -67,12 +70,16 @@ impl Workers {
                 worker.push((socket, listener.listen.clone()));
             }
         }
+        let tls = settings.listen.iter().any(|listen| listen.scheme == Scheme::Https);
+        // One for all workers, which resume each other's sessions.
+        let tls = tls.then(|| ServerTls::new(settings, router)).transpose().map_err(io::Error::other)?;
         let mut threads = Vec::new();
         for (number, sockets) in sockets.into_iter().enumerate() {
             let worker = Worker {
                 settings: settings.clone(),
                 sockets,
                 router: router.clone(),
+                tls: tls.clone(),
                 telemetry: telemetry.clone(),
                 drain: receiver.clone(),
                 scrapes: telemetry.register(),
@@ -113,7 +120,7 @@ impl Workers {
 impl Worker {
     async fn run(self) {
         let local = Rc::new(Local::new(&self.settings, &self.router, &self.telemetry));
-        let clients = Rc::new(Clients::new(&self.settings, local.clone(), &self.telemetry));
+        let clients = Rc::new(Clients::new(&self.settings, local.clone(), self.tls, &self.telemetry));
         let mut accepting = Vec::new();
         for (socket, listen) in self.sockets {
             let door = Rc::new(Door {

@@ -7,6 +7,7 @@ use crate::{
     proxy::Local,
     settings::Settings,
     telemetry::{Telemetry, counters::count},
+    tls::ServerTls,
     wire::Wire,
 };
 use http::HeaderValue;
@@ -36,6 +37,8 @@ pub(crate) struct Clients {
     /// The time, as answers have it.
     pub(super) date: Cell<Date>,
     pub(super) scratch: Scratch,
+    /// What listeners of the scheme https shake hands with.
+    pub(super) tls: Option<ServerTls>,
     telemetry: Telemetry,
     trusted: Rc<[IpNet]>,
     max: usize,
@@ -47,12 +50,13 @@ pub(super) struct Seat<'a>(&'a Telemetry);
 // === impl Clients ===
 
 impl Clients {
-    pub(crate) fn new(settings: &Settings, local: Rc<Local>, telemetry: &Telemetry) -> Clients {
+    pub(crate) fn new(settings: &Settings, local: Rc<Local>, tls: Option<ServerTls>, telemetry: &Telemetry) -> Clients {
         Clients {
             local,
             drain: Drain::default(),
             date: Cell::new(date()),
             scratch: Scratch::default(),
+            tls,
             telemetry: telemetry.clone(),
             trusted: settings.trusted_proxy.clone().into(),
             max: settings.max_connections,

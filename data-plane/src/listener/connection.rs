@@ -2,13 +2,14 @@
 
 use super::{accept::Clients, http1, http2, proxy_protocol};
 use crate::{
-    context::Door,
+    context::{Door, Peer},
     error::Fault,
-    inbound::{ClientSocket, HEAD_ROOM, Inbound},
+    inbound::{ClientSocket, HEAD_ROOM, Inbound, Preread},
     telemetry::counters::count,
     wire::{Elapsed, Wire},
 };
 use bytes::{Buf, BytesMut};
+use proto::matching::Scheme;
 use std::{future::poll_fn, net::SocketAddr, pin::pin, rc::Rc, task::Poll, time::Instant};
 use tokio::{io::AsyncReadExt, net::TcpStream};
 
@@ -54,10 +55,28 @@ async fn open_and_serve(clients: &Rc<Clients>, mut opened: Opened, door: &Rc<Doo
     }
     let Opened { stream, read, address } = opened;
     let peer = Rc::new(clients.peer(door, address));
-    let inbound = Inbound::new(ClientSocket::Plain(stream), read);
-    if let Some(inbound) = peer.wire.drive(pin!(http1::serve(clients, &peer, inbound))).await {
+    let Some(tls) = clients.tls.as_ref().filter(|_| door.scheme == Scheme::Https) else {
+        let inbound = Inbound::new(ClientSocket::Plain(stream), read);
+        return serve_either(clients, &peer, inbound).await;
+    };
+    let within = clients.local.settings.header_timeout;
+    let stream = match Box::pin(tls.accept(Preread::new(stream, read), within)).await {
+        Ok(stream) => stream,
+        Err(error) => return clients.local.counters.fail(None, error.reason(), Fault::Client),
+    };
+    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let socket = ClientSocket::Tls(Box::new(stream));
+    match is_http2 {
+        true => Box::pin(http2::serve(clients, &peer, socket, BytesMut::new())).await,
+        false => Box::pin(serve_either(clients, &peer, Inbound::new(socket, BytesMut::new()))).await,
+    }
+}
+
+// HTTP/1, unless the first bytes are those of HTTP/2.
+async fn serve_either(clients: &Rc<Clients>, peer: &Rc<Peer>, inbound: Inbound) {
+    if let Some(inbound) = peer.wire.drive(pin!(http1::serve(clients, peer, inbound))).await {
         let (socket, read) = inbound.into_parts();
-        Box::pin(http2::serve(clients, &peer, socket, read)).await;
+        Box::pin(http2::serve(clients, peer, socket, read)).await;
     }
 }
 

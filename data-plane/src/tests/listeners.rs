@@ -1,8 +1,15 @@
 //! How clients come to the node: which listener, on whose behalf, in which protocol.
 
-use super::harness::{Backend, Node, forward, respond, settings};
+use super::harness::{Backend, DEADLINE, Node, forward, respond, settings};
 use crate::settings::{Listen, Settings};
-use std::time::{Duration, Instant};
+use proto::resource::Kind;
+use serde_json::json;
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -87,4 +94,85 @@ fn a_listener_for_both_families_takes_both() {
         let response = conn.response();
         assert!(response.text().contains(&format!("(\"x-forwarded-for\", \"{client}\")")), "{}", response.text());
     }
+}
+
+// A client that trusts the node's certificate.
+fn tls(node: &Node, protocols: &[&[u8]]) -> rustls::StreamOwned<rustls::ClientConnection, TcpStream> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let roots = NODE_CERTIFICATE.with(|certificate| {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(certificate.0.clone()).unwrap();
+        roots
+    });
+    let mut config = builder.unwrap().with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    let connection = rustls::ClientConnection::new(Arc::new(config), "a.example".try_into().unwrap()).unwrap();
+    let stream = TcpStream::connect(node.address).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    rustls::StreamOwned::new(connection, stream)
+}
+
+thread_local! {
+    static NODE_CERTIFICATE: (rustls::pki_types::CertificateDer<'static>, serde_json::Value) = {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::new(vec!["a.example".into()]).unwrap().self_signed(&key).unwrap();
+        let value = json!({"name": "a", "chain": certificate.pem(), "private_key": {"value": key.serialize_pem()}});
+        (certificate.der().clone(), value)
+    };
+}
+
+fn secured(listen: &str, more: Vec<(Kind, serde_json::Value)>) -> Node {
+    let certificate = (Kind::Certificate, NODE_CERTIFICATE.with(|certificate| certificate.1.clone()));
+    let settings = Settings { listen: vec![listen.parse().unwrap()], ..settings() };
+    Node::with(settings, &[vec![certificate], more].concat())
+}
+
+#[test]
+fn clients_may_speak_tls() {
+    let backend = Backend::echo();
+    for listen in ["tls=https://127.0.0.1:0", "tls=proxy+https://127.0.0.1:0"] {
+        let node = secured(listen, forward(&[backend.address]));
+        let mut client = tls(&node, &[b"http/1.1"]);
+        if listen.contains("proxy") {
+            client.sock.write_all(b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n").unwrap();
+        }
+        // Both requests in one record: the second waits inside TLS.
+        client.write_all(format!("{GET}{GET}").as_bytes()).unwrap();
+        let mut all = String::new();
+        while all.matches("x-forwarded-proto").count() < 2 {
+            let mut bytes = [0; 4096];
+            let n = client.read(&mut bytes).unwrap();
+            assert!(n > 0, "{all}");
+            all.push_str(std::str::from_utf8(&bytes[..n]).unwrap());
+        }
+        assert!(all.contains("(\"x-forwarded-proto\", \"https\")"), "{all}");
+        assert_eq!(all.contains("(\"x-forwarded-for\", \"1.2.3.4\")"), listen.contains("proxy"), "{all}");
+        client.write_all(GET.as_bytes()).unwrap();
+        let mut byte = [0];
+        assert_eq!(client.read(&mut byte).unwrap(), 1, "the connection goes on");
+    }
+}
+
+#[test]
+fn within_tls_the_protocol_is_agreed_on() {
+    let node = secured("tls=https://127.0.0.1:0", respond());
+    for (protocols, first) in [(&[&b"h2"[..], b"http/1.1"][..], true), (&[b"http/1.1"], false), (&[], false)] {
+        let mut client = tls(&node, protocols);
+        client
+            .write_all(if first { b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0" } else { GET.as_bytes() })
+            .unwrap();
+        let mut bytes = [0; 9];
+        client.read_exact(&mut bytes).unwrap();
+        // SETTINGS, or an answer.
+        match first {
+            true => assert_eq!(bytes[3], 4),
+            false => assert_eq!(&bytes, b"HTTP/1.1 "),
+        }
+    }
+    // Cleartext is no handshake.
+    let mut client = node.connect();
+    client.send(GET);
+    client.read_to_end();
+    node.await_counts(|counts| counts.failures.keys().any(|(_, reason, _)| *reason == "handshake"));
 }
