@@ -16,6 +16,7 @@ mod no_request_lost;
 mod refused;
 mod restart;
 mod route_serves;
+mod secure_planes;
 mod tidy;
 mod unknown_node;
 mod writers;

@@ -5,6 +5,7 @@
 pub(crate) mod problem;
 pub(crate) mod query;
 pub(crate) mod server;
+mod tls;
 
 use crate::failure::Failure;
 use bytes::Bytes;
@@ -17,13 +18,15 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use problem::Problem;
 use serde_json::Value;
-use server::Server;
+use server::{Scheme, Server};
 use std::{
     io::Read,
     path::{Path, PathBuf},
     time::Duration,
 };
+use tls::Tls;
 use tokio::net::TcpStream;
+use tokio_util::either::Either;
 
 /// The largest answer that is read.
 const MOST_BYTES: usize = 256 * 1024 * 1024;
@@ -46,6 +49,9 @@ pub(crate) struct Access {
     /// A file that holds the admin token; default: .portico/admin.token, if it is there.
     #[arg(long, env = "PORTICO_TOKEN_FILE", value_name = "FILE", global = true)]
     token_file: Option<PathBuf>,
+    /// The authorities whose certificates the admin API may show, PEM; default: those that the system trusts.
+    #[arg(long, env = "PORTICO_CA", value_name = "FILE", global = true)]
+    ca: Option<PathBuf>,
 }
 
 /// A token, never printed.
@@ -55,6 +61,8 @@ pub(crate) struct Token(String);
 /// A client.
 pub(crate) struct Client {
     server: Server,
+    // Where the URL begins with https.
+    tls: Option<Tls>,
     authorization: Option<HeaderValue>,
 }
 
@@ -105,21 +113,30 @@ impl Access {
             (None, None) if usual.exists() => Some(Token::from_file(usual)?),
             (None, None) => None,
         };
-        Client::new(Server::parse(&self.server)?, token)
+        Client::new(Server::parse(&self.server)?, token, self.authorities())
+    }
+
+    /// The file with the authorities whose certificates the admin API may show, if one was given.
+    pub(crate) fn authorities(&self) -> Option<&Path> {
+        self.ca.as_deref()
     }
 }
 
 // === impl Client ===
 
 impl Client {
-    pub(crate) fn new(server: Server, token: Option<Token>) -> Result<Client, Failure> {
+    pub(crate) fn new(server: Server, token: Option<Token>, authorities: Option<&Path>) -> Result<Client, Failure> {
         let header = |token: Token| {
             let mut value = HeaderValue::try_from(format!("Bearer {}", token.0.trim()))
                 .map_err(|_| Failure::Usage("the admin token holds characters that no token has".into()))?;
             value.set_sensitive(true);
             Ok::<_, Failure>(value)
         };
-        Ok(Client { server, authorization: token.map(header).transpose()? })
+        let tls = match server.scheme() {
+            Scheme::Http => None,
+            Scheme::Https => Some(Tls::new(&server, authorities)?),
+        };
+        Ok(Client { server, tls, authorization: token.map(header).transpose()? })
     }
 
     pub(crate) async fn get(&self, path: &str) -> Result<Answer, Failure> {
@@ -158,6 +175,10 @@ impl Client {
                 "failed to connect: {error}; is the control plane running there? (--server, PORTICO_SERVER)"
             ))
         })?;
+        let stream = match &self.tls {
+            None => Either::Left(stream),
+            Some(tls) => Either::Right(tls.connect(stream).await.map_err(|why| failed(&why))?),
+        };
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(&error))?;
         let exchange = async {

@@ -92,7 +92,7 @@ pub fn control_plane() -> ExitCode {
         program.log.start().map_err(Failure::Usage)?;
         match program.question {
             None => serve::control_plane(program.settings),
-            Some(Question::Healthcheck) => serve::once(healthcheck::plane(program.settings.admin_listen)),
+            Some(Question::Healthcheck) => serve::once(healthcheck::control_plane(program.settings)),
         }
     }))
 }
@@ -103,7 +103,7 @@ pub fn node() -> ExitCode {
         program.log.start().map_err(Failure::Usage)?;
         match program.question {
             None => serve::node(program.settings),
-            Some(Question::Healthcheck) => serve::once(healthcheck::plane(program.settings.status_listen)),
+            Some(Question::Healthcheck) => serve::once(healthcheck::node(program.settings)),
         }
     }))
 }
@@ -134,7 +134,7 @@ fn run(program: Portico) -> Result<(), Failure> {
         Command::Delete(arguments) => serve::once(async { delete::run(access.client()?, arguments).await }),
         Command::Nodes(arguments) => serve::once(async { nodes::run(access.client()?, arguments).await }),
         Command::Revisions(arguments) => serve::once(async { revisions::run(access.client()?, arguments).await }),
-        Command::Healthcheck(arguments) => serve::once(healthcheck::run(arguments)),
+        Command::Healthcheck(arguments) => serve::once(healthcheck::run(access, arguments)),
         Command::Sample(arguments) => sample::run(arguments),
         Command::Completions(Completions { shell }) => {
             let mut script = Vec::new();

@@ -50,7 +50,7 @@ async fn dev(arguments: Arguments) -> Result<(), Failure> {
 
     let control_plane =
         control_plane::app::build(control_plane_settings(folder, &ports)).await.map_err(Failure::of_start)?;
-    let discovery = format!("http://{}", control_plane.discovery_address());
+    let discovery = control_plane.discovery_url();
     let admin = control_plane.admin_address();
     let node = data_plane::app::build(node_settings(&arguments, &ports, discovery)).await.map_err(Failure::of_start)?;
     let status = node.status_address();
@@ -124,8 +124,8 @@ fn node_settings(arguments: &Arguments, ports: &Ports, discovery: String) -> dat
 async fn welcome(arguments: &Arguments, addresses: Addresses) -> Result<Option<demo::Demo>, Failure> {
     let token_file = arguments.data_dir.join("admin.token");
     let token = Token::from_file(&token_file)?;
-    let client = Client::new(Server::parse(&format!("http://{}", addresses.admin))?, Some(token))?;
-    let status = Client::new(Server::parse(&format!("http://{}", addresses.status))?, None)?;
+    let client = Client::new(Server::parse(&format!("http://{}", addresses.admin))?, Some(token), None)?;
+    let status = Client::new(Server::parse(&format!("http://{}", addresses.status))?, None, None)?;
     // A node with a kept configuration may be ready before the control plane is.
     ready(&client, "control plane").await?;
     ready(&status, "node").await?;

@@ -14,8 +14,8 @@ pub(crate) fn control_plane(settings: control_plane::settings::Settings) -> Resu
         let app = control_plane::app::build(settings).await.map_err(Failure::of_start)?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
-            admin = %format_args!("http://{}", app.admin_address()),
-            discovery = %format_args!("http://{}", app.discovery_address()),
+            admin = app.admin_url(),
+            discovery = app.discovery_url(),
             token = %app.admin_token_source(),
             "control plane is up"
         );

@@ -5,12 +5,13 @@ mod admin;
 use crate::{
     api::{self, state::ApiState},
     commit::Committer,
-    discovery::Discovery,
+    discovery::{Admission, Discovery},
     nodes::Nodes,
     publisher::Publisher,
-    settings::{Secret, Settings, Source},
+    settings::{Origin, Secret, Settings},
     store::{Store, StoreError},
     telemetry::Telemetry,
+    tls::{PortTls, authority::Authority},
 };
 use anyhow::{Context, bail};
 use std::{
@@ -28,6 +29,12 @@ use tracing::{info, warn};
 /// Between tries to reach the database at the start.
 const REOPEN_PAUSE: Duration = Duration::from_secs(1);
 
+/// What is spoken on the admin port, as TLS names it.
+const ADMIN_PROTOCOL: &[u8] = b"http/1.1";
+
+/// What is spoken on the discovery port, as TLS names it.
+const DISCOVERY_PROTOCOL: &[u8] = b"h2";
+
 /// How long answers and streams may take to end.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
@@ -38,6 +45,7 @@ pub struct App {
     admin: TcpListener,
     discovery: TcpListener,
     addresses: Addresses,
+    tls: Tls,
     admin_secret: Secret,
     join_secret: Secret,
     // Held as long as the process runs, so that no second one takes the same directory.
@@ -50,16 +58,23 @@ struct Addresses {
     discovery: SocketAddr,
 }
 
+/// TLS of both ports.
+struct Tls {
+    admin: Option<Arc<PortTls>>,
+    discovery: Option<Arc<PortTls>>,
+    authority: Option<Arc<Authority>>,
+}
+
 /// Takes the data directory, finds or makes the tokens, and binds both listeners.
 pub async fn build(settings: Settings) -> anyhow::Result<App> {
-    settings.check_listeners()?;
+    let tls = Tls::open(&settings).await?;
     let lock = take_directory(&settings.data_dir)?;
     let database = settings.database_url()?;
     let (admin_secret, join_secret) = (settings.admin_secret()?, settings.join_secret()?);
     let admin = bind(settings.admin_listen).await?;
     let discovery = bind(settings.discovery_listen).await?;
     let addresses = Addresses { admin: admin.local_addr()?, discovery: discovery.local_addr()? };
-    Ok(App { settings, database, admin, discovery, addresses, admin_secret, join_secret, _lock: lock })
+    Ok(App { settings, database, admin, discovery, addresses, tls, admin_secret, join_secret, _lock: lock })
 }
 
 // === impl App ===
@@ -75,11 +90,21 @@ impl App {
         self.addresses.discovery
     }
 
+    /// The URL of the admin API.
+    pub fn admin_url(&self) -> String {
+        url(&self.tls.admin, self.addresses.admin)
+    }
+
+    /// The URL at which nodes connect.
+    pub fn discovery_url(&self) -> String {
+        url(&self.tls.discovery, self.addresses.discovery)
+    }
+
     /// Where to find the token of the admin API, for people.
     pub fn admin_token_source(&self) -> String {
-        match self.admin_secret.source() {
-            Source::Given => "as given by --admin-token or PORTICO_ADMIN_TOKEN".into(),
-            Source::File(file) => format!("in {}", file.display()),
+        match self.admin_secret.origin() {
+            Origin::Given => "as given by --admin-token or PORTICO_ADMIN_TOKEN".into(),
+            Origin::File(file) => format!("in {}", file.display()),
         }
     }
 
@@ -110,7 +135,7 @@ impl App {
         // Liveness is answered, and everything else with 503, until the configuration is there.
         let (routers, router) = watch::channel(api::starting());
         let mut parts: JoinSet<anyhow::Result<()>> = JoinSet::new();
-        let serving = admin::serve(self.admin, router, stop.clone());
+        let serving = admin::serve(self.admin, self.tls.admin.clone(), router, stop.clone());
         parts.spawn(async move {
             serving.await;
             Ok(())
@@ -131,10 +156,18 @@ impl App {
             admin_token: self.admin_secret.token(),
             max_body: self.settings.max_body,
         };
-        let discovery =
-            Discovery::new(publisher.clone(), nodes, telemetry, self.join_secret.token(), stop.child_token());
+        let admission = Admission {
+            join_token: self.join_secret.token(),
+            authority: self.tls.authority.clone(),
+            certificate_life: self.settings.node_certificate_life,
+        };
+        let discovery = Discovery::new(publisher.clone(), nodes, telemetry, admission, stop.child_token());
+        let _tls = self.tls.follow();
 
-        parts.spawn(async move { discovery.serve(self.discovery).await.context("the discovery service broke off") });
+        let discovery_tls = self.tls.discovery;
+        parts.spawn(async move {
+            discovery.serve(self.discovery, discovery_tls).await.context("the discovery service broke off")
+        });
         routers.send_modify(|router| *router = api::router(state));
         let pruning = AbortOnDropHandle::new(tokio::spawn(prune(store.clone())));
 
@@ -161,6 +194,35 @@ impl App {
         let _ = tokio::time::timeout(STOP_LIMIT, store.close()).await;
         result
     }
+}
+
+// === impl Tls ===
+
+impl Tls {
+    async fn open(settings: &Settings) -> anyhow::Result<Tls> {
+        let certificates = settings.certificates()?;
+        let authority = certificates.authority;
+        let admin = match certificates.admin {
+            Some(source) => Some(Arc::new(PortTls::open(source, ADMIN_PROTOCOL, None).await?)),
+            None => None,
+        };
+        let discovery = match certificates.discovery {
+            Some(source) => Some(Arc::new(PortTls::open(source, DISCOVERY_PROTOCOL, authority.as_deref()).await?)),
+            None => None,
+        };
+        Ok(Tls { admin, discovery, authority })
+    }
+
+    // Keeps the certificates up to date, until what is returned is dropped.
+    fn follow(&self) -> Vec<AbortOnDropHandle<()>> {
+        let ports = [&self.admin, &self.discovery].into_iter().flatten().cloned();
+        ports.map(|port| AbortOnDropHandle::new(tokio::spawn(async move { port.run().await }))).collect()
+    }
+}
+
+fn url(tls: &Option<Arc<PortTls>>, address: SocketAddr) -> String {
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    format!("{scheme}://{address}")
 }
 
 // Keeps trying while the database is not there. `None`: told to stop before it was.

@@ -8,14 +8,16 @@
 mod accept;
 mod conversation;
 mod frames;
+mod join;
 mod service;
 
-use self::{accept::Accepted, conversation::Conversation, frames::Frames, service::DiscoveryService};
+use self::{accept::Peer, conversation::Conversation, frames::Frames, service::DiscoveryService};
 use crate::{
     nodes::{MAX_NODES, Nodes},
     publisher::Publisher,
     settings::Token,
     telemetry::Telemetry,
+    tls::{PortTls, authority::Authority},
 };
 use bytes::Bytes;
 use proto::pb;
@@ -26,7 +28,7 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Status, Streaming, transport::Server};
+use tonic::{Request, Status, Streaming, metadata::MetadataMap, transport::Server};
 
 /// How often a connection is asked whether it still stands.
 const KEEPALIVE: Duration = Duration::from_secs(10);
@@ -45,10 +47,20 @@ pub(crate) struct Discovery {
     pub(crate) publisher: Arc<Publisher>,
     pub(crate) nodes: Arc<Nodes>,
     pub(crate) telemetry: Arc<Telemetry>,
-    pub(crate) join_token: Token,
+    pub(crate) admission: Admission,
     pub(crate) stop: CancellationToken,
     frames: Frames,
     streams: Arc<Semaphore>,
+}
+
+/// Who is let in.
+pub(crate) struct Admission {
+    /// What a node shows that has nothing else.
+    pub(crate) join_token: Token,
+    /// Gives certificates to nodes. Where there is one, a stream needs a certificate.
+    pub(crate) authority: Option<Arc<Authority>>,
+    /// How long they are good for.
+    pub(crate) certificate_life: Duration,
 }
 
 // === impl Discovery ===
@@ -58,15 +70,19 @@ impl Discovery {
         publisher: Arc<Publisher>,
         nodes: Arc<Nodes>,
         telemetry: Arc<Telemetry>,
-        join_token: Token,
+        admission: Admission,
         stop: CancellationToken,
     ) -> Discovery {
         let (frames, streams) = (Frames::default(), Arc::new(Semaphore::new(MAX_NODES)));
-        Discovery { publisher, nodes, telemetry, join_token, stop, frames, streams }
+        Discovery { publisher, nodes, telemetry, admission, stop, frames, streams }
     }
 
     /// Serves until it is told to stop, and the streams have ended.
-    pub(crate) async fn serve(self, listener: TcpListener) -> Result<(), tonic::transport::Error> {
+    pub(crate) async fn serve(
+        self,
+        listener: TcpListener,
+        tls: Option<Arc<PortTls>>,
+    ) -> Result<(), tonic::transport::Error> {
         let stop = self.stop.clone();
         Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE))
@@ -74,23 +90,27 @@ impl Discovery {
             .max_concurrent_streams(Some(MAX_STREAMS_A_CONNECTION))
             .http2_max_header_list_size(Some(16 * 1024))
             .add_service(DiscoveryService::new(self))
-            .serve_with_incoming_shutdown(Accepted::of(listener), stop.cancelled_owned())
+            .serve_with_incoming_shutdown(accept::incoming(listener, tls), stop.cancelled_owned())
             .await
     }
 
-    /// Begins the stream of a node that knows the token.
+    /// Begins the stream of a node that is let in.
     fn stream(
         self: Arc<Discovery>,
         request: Request<Streaming<pb::NodeMessage>>,
     ) -> Result<ReceiverStream<Result<Bytes, Status>>, Status> {
-        let presented = request.metadata().get("authorization").map(|value| value.as_bytes());
-        let presented = presented.and_then(|value| value.strip_prefix(b"Bearer "));
-        if !presented.is_some_and(|token| self.join_token.matches(token)) {
-            return Err(Status::unauthenticated("the join token is missing or wrong; see --join-token"));
+        let peer = request.extensions().get::<Peer>().cloned().unwrap_or_default();
+        match self.admission.authority {
+            Some(_) if peer.certificate.is_none() => {
+                return Err(Status::unauthenticated(
+                    "a node of this control plane joins first, and shows its certificate",
+                ));
+            }
+            Some(_) => {}
+            None => self.admission.check_token(request.metadata())?,
         }
         let place = self.streams.clone().try_acquire_owned();
         let place = place.map_err(|_| Status::resource_exhausted("too many nodes are connected"))?;
-        let peer = request.remote_addr().map(|address| address.to_string());
         let (sender, receiver) = mpsc::channel(WINDOW);
         // Ends with the stream: when the node goes, falls silent, or the control plane stops.
         tokio::spawn(async move {
@@ -98,5 +118,18 @@ impl Discovery {
             Conversation::hold(self, request.into_inner(), sender, peer).await;
         });
         Ok(ReceiverStream::new(receiver))
+    }
+}
+
+// === impl Admission ===
+
+impl Admission {
+    fn check_token(&self, metadata: &MetadataMap) -> Result<(), Status> {
+        let presented = metadata.get("authorization").map(|value| value.as_bytes());
+        let presented = presented.and_then(|value| value.strip_prefix(b"Bearer "));
+        match presented.is_some_and(|token| self.join_token.matches(token)) {
+            true => Ok(()),
+            false => Err(Status::unauthenticated("the join token is missing or wrong; see --join-token")),
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What a process is told at its start: flags and environment, read here and passed on as values.
 
-use anyhow::{Context, bail};
+use crate::tls::{Source, authority::Authority};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use sha2::{Digest, Sha256};
 use std::{
@@ -9,10 +10,18 @@ use std::{
     net::SocketAddr,
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
 use subtle::ConstantTimeEq;
 use tracing::warn;
 use uuid::Uuid;
+
+/// How long the certificate of a node is good for.
+const DEFAULT_LIFE: Duration = Duration::from_secs(24 * 3_600);
+
+/// A shorter one could not be renewed in time.
+const SHORTEST_LIFE: Duration = Duration::from_secs(5);
 
 /// The settings of a control plane.
 #[derive(Args, Clone)]
@@ -50,9 +59,40 @@ pub struct Settings {
     /// The largest body of a request to the admin API, as a size.
     #[arg(long, value_name = "SIZE", env = "PORTICO_MAX_BODY", default_value = "16MiB", value_parser = size)]
     pub max_body: usize,
+    /// A certificate of the admin API, PEM with its chain; read again when it changes.
+    #[arg(long, value_name = "FILE", env = "PORTICO_ADMIN_TLS_CERT", requires = "admin_tls_key")]
+    pub admin_tls_cert: Option<PathBuf>,
+    /// The key of that certificate, PEM.
+    #[arg(long, value_name = "FILE", env = "PORTICO_ADMIN_TLS_KEY", requires = "admin_tls_cert")]
+    pub admin_tls_key: Option<PathBuf>,
+    /// A certificate of the discovery port, PEM with its chain; read again when it changes.
+    #[arg(long, value_name = "FILE", env = "PORTICO_DISCOVERY_TLS_CERT", requires = "discovery_tls_key")]
+    pub discovery_tls_cert: Option<PathBuf>,
+    /// The key of that certificate, PEM.
+    #[arg(long, value_name = "FILE", env = "PORTICO_DISCOVERY_TLS_KEY", requires = "discovery_tls_cert")]
+    pub discovery_tls_key: Option<PathBuf>,
+    /// TLS by a certificate authority of the fleet's own, `ca.pem` and `ca.key` in this folder, made there at the first
+    /// start. Both ports show certificates of it where none are given, and each node gets one when it joins.
+    #[arg(long, value_name = "DIR", env = "PORTICO_TLS_CA_DIR")]
+    pub tls_ca_dir: Option<PathBuf>,
+    /// A host name or address by which this control plane is reached, for the certificates of that authority; may be
+    /// given several times. `localhost` and its addresses are always among them.
+    #[arg(long, value_name = "HOST", env = "PORTICO_TLS_HOST", value_delimiter = ',', requires = "tls_ca_dir")]
+    pub tls_host: Vec<String>,
+    /// How long the certificate of a node is good for; it is renewed in time.
+    #[arg(long, value_name = "TIME", env = "PORTICO_NODE_CERTIFICATE_LIFE", default_value = "24h", value_parser = life)]
+    pub node_certificate_life: Duration,
     /// Listen beyond loopback without encryption: for networks where every machine is trusted.
     #[arg(long, env = "PORTICO_INSECURE_CLEARTEXT")]
     pub insecure_cleartext: bool,
+}
+
+/// Where the certificates of both ports come from.
+pub(crate) struct Certificates {
+    pub(crate) admin: Option<Source>,
+    pub(crate) discovery: Option<Source>,
+    /// Gives nodes certificates of their own.
+    pub(crate) authority: Option<Arc<Authority>>,
 }
 
 /// A token, kept as its digest and compared in constant time.
@@ -63,12 +103,12 @@ pub struct Token([u8; 32]);
 #[derive(Clone)]
 pub(crate) struct Secret {
     text: String,
-    source: Source,
+    origin: Origin,
 }
 
 /// Where a secret comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum Origin {
     /// A flag or the environment.
     Given,
     /// A file.
@@ -91,6 +131,13 @@ impl Default for Settings {
             join_token_file: None,
             retention: 10_000,
             max_body: 16 * 1024 * 1024,
+            admin_tls_cert: None,
+            admin_tls_key: None,
+            discovery_tls_cert: None,
+            discovery_tls_key: None,
+            tls_ca_dir: None,
+            tls_host: Vec::new(),
+            node_certificate_life: DEFAULT_LIFE,
             insecure_cleartext: false,
         }
     }
@@ -116,16 +163,34 @@ impl Settings {
             .context("the token with which nodes join")
     }
 
-    /// Tokens and configuration do not cross a network in the clear unless somebody said so.
-    pub(crate) fn check_listeners(&self) -> anyhow::Result<()> {
-        for (flag, address) in [("--admin-listen", self.admin_listen), ("--discovery-listen", self.discovery_listen)] {
-            if !address.ip().is_loopback() && !self.insecure_cleartext {
+    /// Opens the authority, if there is to be one. Tokens and configuration do not cross a network in the clear unless
+    /// somebody said so.
+    pub(crate) fn certificates(&self) -> anyhow::Result<Certificates> {
+        let authority = self.tls_ca_dir.as_deref().map(Authority::open).transpose()?.map(Arc::new);
+        // By the addresses that it listens on it is reached too.
+        let mut hosts = self.tls_host.clone();
+        let listen = [self.admin_listen.ip(), self.discovery_listen.ip()];
+        hosts.extend(listen.iter().filter(|ip| !ip.is_unspecified()).map(ToString::to_string));
+        let given = |certificate: &Option<PathBuf>, key: &Option<PathBuf>| match (certificate, key) {
+            (Some(certificate), Some(key)) => {
+                Ok(Some(Source::Files { certificate: certificate.clone(), key: key.clone() }))
+            }
+            (None, None) => Ok(authority.as_ref().map(|authority| Source::Issued(authority.clone(), hosts.clone()))),
+            (Some(_), None) | (None, Some(_)) => Err(anyhow!("a certificate and its key are given together")),
+        };
+        let admin = given(&self.admin_tls_cert, &self.admin_tls_key)?;
+        let discovery = given(&self.discovery_tls_cert, &self.discovery_tls_key)?;
+        for (port, address, tls) in
+            [("admin", self.admin_listen, &admin), ("discovery", self.discovery_listen, &discovery)]
+        {
+            if tls.is_none() && !address.ip().is_loopback() && !self.insecure_cleartext {
                 bail!(
-                    "{flag} {address} is beyond loopback and not encrypted; give --insecure-cleartext if that is meant"
+                    "--{port}-listen {address} is beyond loopback and not encrypted; give --tls-ca-dir, or \
+                     --{port}-tls-cert and --{port}-tls-key, or --insecure-cleartext if that is meant"
                 );
             }
         }
-        Ok(())
+        Ok(Certificates { admin, discovery, authority })
     }
 }
 
@@ -150,11 +215,11 @@ impl Secret {
     fn find(given: Option<&str>, file: Option<&Path>, own: &Path) -> anyhow::Result<Secret> {
         match (given, file) {
             (Some(""), _) => bail!("is empty"),
-            (Some(text), _) => Ok(Secret { text: text.into(), source: Source::Given }),
-            (None, Some(file)) => Ok(Secret { text: read_secret(file)?, source: Source::File(file.into()) }),
+            (Some(text), _) => Ok(Secret { text: text.into(), origin: Origin::Given }),
+            (None, Some(file)) => Ok(Secret { text: read_secret(file)?, origin: Origin::File(file.into()) }),
             (None, None) => {
                 let text = if own.try_exists()? { read_secret(own)? } else { make_secret(own)? };
-                Ok(Secret { text, source: Source::File(own.into()) })
+                Ok(Secret { text, origin: Origin::File(own.into()) })
             }
         }
     }
@@ -167,8 +232,8 @@ impl Secret {
         Token::new(&self.text)
     }
 
-    pub(crate) fn source(&self) -> &Source {
-        &self.source
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.origin
     }
 }
 
@@ -203,6 +268,11 @@ fn make_secret(file: &Path) -> anyhow::Result<String> {
     };
     write().with_context(|| format!("cannot write {}", file.display()))?;
     Ok(text)
+}
+
+fn life(text: &str) -> Result<Duration, String> {
+    let life = proto::quantity::duration(text)?;
+    if life < SHORTEST_LIFE { Err(format!("{text:?} is too short; it is at least \"5s\"")) } else { Ok(life) }
 }
 
 fn size(text: &str) -> Result<usize, String> {

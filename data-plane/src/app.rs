@@ -11,7 +11,7 @@ use crate::{
     settings::Settings,
     snapshot::{
         Builder,
-        discovery::{Discovery, NodeInfo},
+        discovery::{Discovery, NodeInfo, Reach},
         disk::{DataDir, Slot, Stored},
         keeper::Keeper,
         mailbox::Mailbox,
@@ -81,9 +81,13 @@ pub async fn build(settings: Settings) -> anyhow::Result<App> {
     let source = match opened {
         Opened::File(path) => Source::File(path),
         Opened::ControlPlane(data_dir) => {
-            let token = settings.join_token()?;
-            let token = token.as_ref().map(|token| token.expose());
-            let discovery = Discovery::new(&settings.control_plane, token, node, status.clone(), orders)?;
+            let reach = Reach {
+                urls: settings.control_plane.clone(),
+                authorities: settings.control_plane_ca.clone(),
+                token: settings.join_token()?,
+                folder: data_dir.path().into(),
+            };
+            let discovery = Discovery::new(reach, node, status.clone(), orders)?;
             threads.keep(Keeper::new(data_dir, status.clone(), booted))?;
             Source::ControlPlane(discovery)
         }

@@ -24,9 +24,12 @@ pub struct Settings {
     /// Where /livez, /readyz and /metrics answer.
     #[arg(long, env = "PORTICO_STATUS_LISTEN", default_value = "127.0.0.1:7090")]
     pub status_listen: SocketAddr,
-    /// URL of a control plane, http://HOST:PORT; may be given several times.
+    /// URL of a control plane, https://HOST:PORT, or http:// in cleartext; may be given several times.
     #[arg(long, env = "PORTICO_CONTROL_PLANE", value_delimiter = ',', conflicts_with = "config")]
     pub control_plane: Vec<String>,
+    /// The authorities whose certificates a control plane may show, PEM; default: those that the system trusts.
+    #[arg(long, env = "PORTICO_CONTROL_PLANE_CA", value_name = "FILE")]
+    pub control_plane_ca: Option<PathBuf>,
     /// The fleet's join token.
     #[arg(long, env = "PORTICO_JOIN_TOKEN", hide_env_values = true)]
     pub join_token: Option<Secret>,
@@ -133,6 +136,7 @@ impl Default for Settings {
             listen: vec![Listen::http("http", ([0, 0, 0, 0], 8080).into())],
             status_listen: ([127, 0, 0, 1], 7090).into(),
             control_plane: Vec::new(),
+            control_plane_ca: None,
             join_token: None,
             join_token_file: None,
             config: None,

@@ -3,7 +3,7 @@
 
 use super::wait::eventually;
 use proto::pb::{
-    ControlMessage, NodeMessage,
+    ControlMessage, JoinRequest, JoinResponse, NodeMessage,
     discovery_client::DiscoveryClient,
     discovery_server::{Discovery, DiscoveryServer},
 };
@@ -78,5 +78,9 @@ impl Discovery for Between {
             })
         });
         Ok(Response::new(Box::pin(changed)))
+    }
+
+    async fn join(&self, _: Request<JoinRequest>) -> Result<Response<JoinResponse>, Status> {
+        Err(Status::unimplemented("there is no authority"))
     }
 }

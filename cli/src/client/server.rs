@@ -6,22 +6,31 @@ use std::fmt;
 /// Where an admin API is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Server {
+    scheme: Scheme,
     host: String,
     port: u16,
+}
+
+/// How it is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    Http,
+    Https,
 }
 
 // === impl Server ===
 
 impl Server {
-    /// Reads `http://HOST[:PORT]`.
+    /// Reads `https://HOST[:PORT]` or `http://HOST[:PORT]`.
     pub(crate) fn parse(url: &str) -> Result<Server, Failure> {
-        let wrong = |why: &str| Failure::Usage(format!("the admin API's URL is http://HOST:PORT; {why}"));
+        let wrong =
+            |why: &str| Failure::Usage(format!("the admin API's URL is https://HOST:PORT or http://HOST:PORT; {why}"));
         let uri: hyper::Uri = url.parse().map_err(|_| wrong("what was given is not a URL"))?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => return Err(wrong("https:// is not spoken yet, so reach it on loopback or by a tunnel")),
-            Some(_) | None => return Err(wrong("what was given does not begin with http://")),
-        }
+        let scheme = match uri.scheme_str() {
+            Some("http") => Scheme::Http,
+            Some("https") => Scheme::Https,
+            Some(_) | None => return Err(wrong("what was given does not begin with https:// or http://")),
+        };
         let authority = uri.authority().ok_or_else(|| wrong("a host is missing"))?;
         // A password in a URL would end up in logs; the token has its own place.
         if authority.as_str().contains('@') {
@@ -30,7 +39,16 @@ impl Server {
         if uri.path() != "/" || uri.query().is_some() {
             return Err(wrong("leave out the path"));
         }
-        Ok(Server { host: authority.host().to_string(), port: authority.port_u16().unwrap_or(80) })
+        let port = authority.port_u16().unwrap_or(match scheme {
+            Scheme::Http => 80,
+            Scheme::Https => 443,
+        });
+        Ok(Server { scheme, host: authority.host().to_string(), port })
+    }
+
+    /// How it is spoken to.
+    pub(crate) fn scheme(&self) -> Scheme {
+        self.scheme
     }
 
     /// Host and port, as the Host header and a name look-up take them.
@@ -59,13 +77,14 @@ mod tests {
         let server = |url: &str| Server::parse(url).unwrap();
         assert_eq!(server("http://127.0.0.1:7080").authority(), "127.0.0.1:7080");
         assert_eq!(server("http://portico/").address(), ("portico", 80));
+        assert_eq!(server("https://portico/").to_string(), "https://portico:443");
         assert_eq!(server("http://[::1]:1").address(), ("::1", 1));
     }
 
     #[test]
     fn what_is_no_server_is_refused_without_repeating_a_password() {
         for url in
-            ["", "portico:7080", "https://portico", "http://", "http://a/b", "http://a?b", "http://me:hush@portico"]
+            ["", "portico:7080", "ftp://portico", "http://", "http://a/b", "http://a?b", "http://me:hush@portico"]
         {
             let Err(Failure::Usage(text)) = Server::parse(url) else { panic!("{url} was taken") };
             assert!(!text.contains("hush"));

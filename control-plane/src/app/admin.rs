@@ -1,5 +1,6 @@
 //! The accept loop of the admin port: a bounded number of connections, none that dawdles, and an end in order.
 
+use crate::tls::{AcceptError, PortTls};
 use axum::Router;
 use hyper::{
     server::conn::http1,
@@ -9,8 +10,9 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
 };
@@ -27,12 +29,27 @@ const MAX_HEADERS: usize = 100;
 
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 
+/// What is said to who speaks HTTP where HTTPS is spoken.
+const SPEAK_HTTPS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\
+    content-type: application/problem+json\r\n\r\n\
+    {\"type\":\"urn:portico:problem:invalid-request\",\"title\":\"the request is not valid\",\"status\":400,\
+    \"detail\":\"this port speaks HTTPS; write https:// in the URL\"}\n";
+
+/// How much of such a request is read, and for how long, so that the answer is not lost.
+const CLEARTEXT_READ: u64 = 64 * 1024;
+const CLEARTEXT_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// After the system is out of something, like files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until it is told to stop, and what was under way has been answered. Each request takes the router of its
 /// moment.
-pub(super) async fn serve(listener: TcpListener, routers: watch::Receiver<Router>, stop: CancellationToken) {
+pub(super) async fn serve(
+    listener: TcpListener,
+    tls: Option<Arc<PortTls>>,
+    routers: watch::Receiver<Router>,
+    stop: CancellationToken,
+) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let connections = TaskTracker::new();
     loop {
@@ -46,7 +63,7 @@ pub(super) async fn serve(listener: TcpListener, routers: watch::Receiver<Router
         };
         match accepted {
             Ok((stream, _)) => {
-                let connection = serve_connection(stream, routers.clone(), stop.clone());
+                let connection = accept(stream, tls.clone(), routers.clone(), stop.clone());
                 connections.spawn(async move {
                     let _place = place;
                     connection.await;
@@ -62,8 +79,39 @@ pub(super) async fn serve(listener: TcpListener, routers: watch::Receiver<Router
     connections.wait().await;
 }
 
-async fn serve_connection(stream: TcpStream, routers: watch::Receiver<Router>, stop: CancellationToken) {
+async fn accept(
+    stream: TcpStream,
+    tls: Option<Arc<PortTls>>,
+    routers: watch::Receiver<Router>,
+    stop: CancellationToken,
+) {
     let _ = stream.set_nodelay(true);
+    let Some(tls) = tls else { return serve_connection(stream, routers, stop).await };
+    let accepted = tokio::select! {
+        accepted = tls.accept(stream) => accepted,
+        () = stop.cancelled() => return,
+    };
+    match accepted {
+        Ok(stream) => serve_connection(stream, routers, stop).await,
+        Err(AcceptError::Cleartext(stream)) => {
+            let _ = tokio::time::timeout(CLEARTEXT_TIMEOUT, tell_to_speak_https(stream)).await;
+        }
+        Err(error @ (AcceptError::Handshake(_) | AcceptError::TimedOut)) => debug!(%error, "no admin connection"),
+    }
+}
+
+async fn tell_to_speak_https(mut stream: TcpStream) -> io::Result<()> {
+    stream.write_all(SPEAK_HTTPS).await?;
+    stream.shutdown().await?;
+    // A connection that is closed with something unread is reset, and the answer with it.
+    tokio::io::copy(&mut stream.take(CLEARTEXT_READ), &mut tokio::io::sink()).await?;
+    Ok(())
+}
+
+async fn serve_connection<S>(stream: S, routers: watch::Receiver<Router>, stop: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let answer = service_fn(move |request| TowerToHyperService::new(routers.borrow().clone()).call(request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -1,9 +1,13 @@
-//! Connections of nodes: a bounded number, and none that never speaks.
+//! Connections of nodes: a bounded number, TLS where it is spoken, and none that never speaks.
 
-use crate::nodes::MAX_NODES;
+use crate::{
+    nodes::MAX_NODES,
+    tls::{AcceptError, PortTls, authority::NodeCertificate},
+};
 use std::{
     future::Future,
     io,
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -12,12 +16,14 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::Sleep,
 };
+use tokio_rustls::server::TlsStream;
 use tokio_stream::Stream;
+use tokio_util::{either::Either, task::AbortOnDropHandle};
 use tonic::transport::server::Connected;
-use tracing::warn;
+use tracing::{debug, warn};
 
 /// Nodes that are leaving and coming back have two for a moment.
 const MAX_CONNECTIONS: usize = MAX_NODES + MAX_NODES / 4;
@@ -33,44 +39,98 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A connection that counts against the limit.
 pub(super) struct Accepted {
-    stream: TcpStream,
+    stream: Transport,
+    peer: Peer,
     // How much of the preface is still to come, and until when.
     preface: Option<(usize, Pin<Box<Sleep>>)>,
     _place: OwnedSemaphorePermit,
 }
 
-// === impl Accepted ===
+/// Who is at the other end.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Peer {
+    pub(super) address: Option<SocketAddr>,
+    /// What it has shown of itself, if it speaks TLS and has a certificate.
+    pub(super) certificate: Option<NodeCertificate>,
+}
 
-impl Accepted {
-    /// The connections of a listener. Errors of accepting are of one connection or pass by themselves.
-    pub(super) fn of(listener: TcpListener) -> impl Stream<Item = io::Result<Accepted>> {
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        futures_util::stream::unfold((listener, places), |(listener, places)| async move {
-            loop {
-                let place = places.clone().acquire_owned().await.ok()?;
-                match listener.accept().await {
-                    Ok((stream, _)) => {
-                        // Changes and heartbeats are small and wait for nothing.
-                        let _ = stream.set_nodelay(true);
-                        let timeout = Box::pin(tokio::time::sleep(PREFACE_TIMEOUT));
-                        let accepted = Accepted { stream, preface: Some((PREFACE, timeout)), _place: place };
-                        return Some((Ok(accepted), (listener, places)));
+/// Cleartext or TLS.
+type Transport = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+
+/// The connections of a listener. Errors of accepting are of one connection or pass by themselves.
+pub(super) fn incoming(listener: TcpListener, tls: Option<Arc<PortTls>>) -> impl Stream<Item = io::Result<Accepted>> {
+    let (sender, receiver) = mpsc::channel(1);
+    let accepting = AbortOnDropHandle::new(tokio::spawn(accept(listener, tls, sender)));
+    futures_util::stream::unfold((receiver, accepting), |(mut receiver, accepting)| async move {
+        let accepted = receiver.recv().await?;
+        Some((Ok(accepted), (receiver, accepting)))
+    })
+}
+
+async fn accept(listener: TcpListener, tls: Option<Arc<PortTls>>, sender: mpsc::Sender<Accepted>) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
+        match listener.accept().await {
+            Ok((stream, address)) => {
+                // Changes and heartbeats are small and wait for nothing.
+                let _ = stream.set_nodelay(true);
+                let (tls, sender) = (tls.clone(), sender.clone());
+                // Nobody's handshake holds up another's; it has its time limit, and then the preface has one.
+                tokio::spawn(async move {
+                    let begun = tokio::select! {
+                        begun = begin(stream, tls, address, place) => begun,
+                        () = sender.closed() => return,
+                    };
+                    if let Some(accepted) = begun {
+                        let _ = sender.send(accepted).await;
                     }
-                    Err(error) => {
-                        warn!(%error, "cannot accept a node's connection");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                    }
-                }
+                });
             }
-        })
+            Err(error) => {
+                warn!(%error, "cannot accept a node's connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
     }
 }
 
-impl Connected for Accepted {
-    type ConnectInfo = <TcpStream as Connected>::ConnectInfo;
+async fn begin(
+    stream: TcpStream,
+    tls: Option<Arc<PortTls>>,
+    address: SocketAddr,
+    place: OwnedSemaphorePermit,
+) -> Option<Accepted> {
+    let mut peer = Peer { address: Some(address), certificate: None };
+    let stream = match tls {
+        None => Either::Left(stream),
+        Some(tls) => match tls.accept(stream).await {
+            Ok(stream) => {
+                let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+                peer.certificate = shown.and_then(NodeCertificate::read);
+                Either::Right(Box::new(stream))
+            }
+            Err(error @ AcceptError::Cleartext(_)) => {
+                warn!(peer = %address, "a node {error}; its --control-plane begins with https:// here");
+                return None;
+            }
+            Err(error @ (AcceptError::Handshake(_) | AcceptError::TimedOut)) => {
+                debug!(peer = %address, %error, "no node connection");
+                return None;
+            }
+        },
+    };
+    let preface = Some((PREFACE, Box::pin(tokio::time::sleep(PREFACE_TIMEOUT))));
+    Some(Accepted { stream, peer, preface, _place: place })
+}
 
-    fn connect_info(&self) -> Self::ConnectInfo {
-        self.stream.connect_info()
+// === impl Accepted ===
+
+impl Connected for Accepted {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        self.peer.clone()
     }
 }
 

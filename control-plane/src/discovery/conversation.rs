@@ -1,6 +1,6 @@
 //! The conversation with one node, from its hello to its end.
 
-use super::{Discovery, frames};
+use super::{Discovery, accept::Peer, frames};
 use crate::{
     nodes::{EndpointDown, Introduction, LIVE_FOR, NodeHealth, Session, UpstreamHealth},
     publisher::Head,
@@ -56,6 +56,8 @@ pub(super) struct Conversation {
     next_push: Instant,
     // What the node shows contradicts the head, and the database could not be asked why.
     disputed: Option<Identity>,
+    // When the certificate of the node ends, if it has one.
+    certificate_ends: Option<Instant>,
 }
 
 /// Why a conversation ends; `None`: the node has gone.
@@ -68,7 +70,7 @@ impl Conversation {
         discovery: Arc<Discovery>,
         mut incoming: Streaming<pb::NodeMessage>,
         sender: mpsc::Sender<Result<Bytes, Status>>,
-        peer: Option<String>,
+        peer: Peer,
     ) {
         let end = match Conversation::begin(discovery, &mut incoming, peer).await {
             Ok(conversation) => conversation.go_on(&mut incoming, &sender).await,
@@ -83,7 +85,7 @@ impl Conversation {
     async fn begin(
         discovery: Arc<Discovery>,
         incoming: &mut Streaming<pb::NodeMessage>,
-        peer: Option<String>,
+        peer: Peer,
     ) -> Result<Conversation, Status> {
         let first = tokio::time::timeout(HELLO_TIMEOUT, incoming.message()).await;
         let first = first.map_err(|_| Status::deadline_exceeded("no hello within 5 s"))??;
@@ -91,6 +93,7 @@ impl Conversation {
             return Err(Status::invalid_argument("the first message has to be a hello"));
         };
         let running = hello.running.as_ref().map(identity).transpose()?;
+        let ends = peer.certificate.as_ref().map(|shown| until(shown.ends));
         let who = introduction(hello, running, peer)?;
         let session = discovery.nodes.connect(who).map_err(|error| Status::resource_exhausted(error.to_string()))?;
         let head = discovery.publisher.subscribe();
@@ -102,6 +105,7 @@ impl Conversation {
             outgoing: VecDeque::new(),
             next_push: Instant::now(),
             disputed: None,
+            certificate_ends: ends,
             discovery,
         };
         if let Some(running) = running {
@@ -123,6 +127,7 @@ impl Conversation {
         let mut heartbeat = tokio::time::interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut silent_at = Instant::now() + LIVE_FOR;
+        let certificate_ends = self.certificate_ends.unwrap_or_else(Instant::now);
         loop {
             let push_due = self.push_due();
             let verdict_at = self.under_way.map_or_else(|| Instant::now() + VERDICT_TIMEOUT, |(_, until)| until);
@@ -160,6 +165,9 @@ impl Conversation {
                 () = sleep_until(silent_at) => return Some(Status::deadline_exceeded("the node was silent for 15 s")),
                 () = sleep_until(verdict_at), if self.under_way.is_some() => {
                     return Some(Status::deadline_exceeded("the node did not answer to a configuration"));
+                }
+                () = sleep_until(certificate_ends), if self.certificate_ends.is_some() => {
+                    return Some(Status::unauthenticated("the certificate of the node has ended"));
                 }
                 () = self.session.superseded() => {
                     return Some(Status::aborted("another stream of this node has begun"));
@@ -255,9 +263,24 @@ impl Conversation {
     }
 }
 
-fn introduction(hello: pb::Hello, running: Option<Identity>, peer: Option<String>) -> Result<Introduction, Status> {
-    if hello.node_id.is_empty() || hello.node_id.len() > 64 || !hello.node_id.bytes().all(|c| c.is_ascii_graphic()) {
-        return Err(Status::invalid_argument("a node id has 1 to 64 visible ASCII characters"));
+/// Node ids stand in logs, in paths and in certificates.
+pub(super) fn check_id(id: &str) -> Result<(), Status> {
+    match (1..=64).contains(&id.len()) && id.bytes().all(|c| c.is_ascii_graphic()) {
+        true => Ok(()),
+        false => Err(Status::invalid_argument("a node id has 1 to 64 visible ASCII characters")),
+    }
+}
+
+// The monotonic clock's for that time; what lies in the past is now.
+fn until(time: OffsetDateTime) -> Instant {
+    let left = time - OffsetDateTime::now_utc();
+    Instant::now() + left.try_into().unwrap_or(Duration::ZERO)
+}
+
+fn introduction(hello: pb::Hello, running: Option<Identity>, peer: Peer) -> Result<Introduction, Status> {
+    check_id(&hello.node_id)?;
+    if peer.certificate.is_some_and(|shown| shown.id != hello.node_id) {
+        return Err(Status::permission_denied("the certificate is that of another node"));
     }
     let too_long = |text: &String| text.len() > 256;
     if hello.labels.len() > 32 || hello.labels.iter().any(|(key, value)| too_long(key) || too_long(value)) {
@@ -267,7 +290,7 @@ fn introduction(hello: pb::Hello, running: Option<Identity>, peer: Option<String
         id: hello.node_id,
         build: clip(hello.build, 64),
         labels: hello.labels,
-        peer,
+        peer: peer.address.map(|address| address.to_string()),
         status_address: Some(clip(hello.status_address, 256)).filter(|address| !address.is_empty()),
         running,
     })

@@ -1,6 +1,6 @@
 //! The gRPC service, by hand where the generated one would encode each message anew for each node.
 
-use super::Discovery;
+use super::{Discovery, join::JoinMethod};
 use bytes::{BufMut, Bytes};
 use prost::Message;
 use proto::pb::{self, discovery_server};
@@ -19,11 +19,16 @@ use tonic::{
     codegen::{Body as HttpBody, BoxFuture, Service, StdError},
     server::{Grpc, NamedService, StreamingService},
 };
+use tonic_prost::ProstCodec;
 
 /// The largest message that a node may send.
 const MAX_NODE_MESSAGE: usize = 256 * 1024;
 
+/// The largest request to join: an id and a request for a certificate.
+const MAX_JOIN: usize = 16 * 1024;
+
 const STREAM_PATH: &str = "/portico.v1.Discovery/Stream";
+const JOIN_PATH: &str = "/portico.v1.Discovery/Join";
 
 #[derive(Clone)]
 pub(super) struct DiscoveryService(Arc<Discovery>);
@@ -64,13 +69,19 @@ where
     }
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        let method = StreamMethod(self.0.clone());
+        let discovery = self.0.clone();
         Box::pin(async move {
-            if request.uri().path() != STREAM_PATH {
-                return Ok(Status::unimplemented("no such method").into_http());
-            }
-            let mut grpc = Grpc::new(EncodedCodec).max_decoding_message_size(MAX_NODE_MESSAGE);
-            Ok(grpc.streaming(method, request).await)
+            Ok(match request.uri().path() {
+                STREAM_PATH => {
+                    let mut grpc = Grpc::new(EncodedCodec).max_decoding_message_size(MAX_NODE_MESSAGE);
+                    grpc.streaming(StreamMethod(discovery), request).await
+                }
+                JOIN_PATH => {
+                    let mut grpc = Grpc::new(ProstCodec::default()).max_decoding_message_size(MAX_JOIN);
+                    grpc.unary(JoinMethod(discovery), request).await
+                }
+                _ => Status::unimplemented("no such method").into_http(),
+            })
         })
     }
 }

@@ -91,6 +91,11 @@ impl DataDir {
         &self.node_id
     }
 
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// What the slot holds; `None`, and a warning, if it is damaged.
     pub(crate) fn read(&self, slot: Slot) -> Option<Whole> {
         match read(&self.path.join(slot.file())) {
@@ -136,7 +141,11 @@ fn node_id(folder: &Path) -> io::Result<String> {
 }
 
 /// Writes a file beside the other, and moves it into its place when it is on the disk.
-fn replace(folder: &Path, name: &str, fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
+pub(super) fn replace(
+    folder: &Path,
+    name: &str,
+    fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> io::Result<()> {
     let beside = folder.join(format!("{name}.new"));
     let mut file = BufWriter::new(private().create(true).truncate(true).open(&beside)?);
     fill(&mut file)?;

@@ -2,7 +2,7 @@ mod plane;
 
 use super::{
     assembly::{Assembly, AssemblyError},
-    discovery::{Discovery, NodeInfo},
+    discovery::{Discovery, NodeInfo, Reach},
     disk::{DataDir, DataDirError, Slot},
     keeper::Keeper,
     *,
@@ -79,6 +79,10 @@ struct Node {
     stream: tokio::task::JoinHandle<()>,
 }
 
+fn reach(plane: &Plane) -> Reach {
+    Reach { urls: vec![plane.url()], ..Reach::default() }
+}
+
 fn telemetry() -> Telemetry {
     Telemetry::new(&Settings { access_log: AccessLog::Off, ..Settings::default() }).expect("there is no log to open")
 }
@@ -92,7 +96,8 @@ impl Node {
         let builder = Builder::new(live.clone(), status.clone(), Some(keep.clone()));
         let builder = Builder { build, ..builder };
         let keeper = Keeper::new(data_dir, status.clone(), None);
-        let discovery = Discovery::new(&[plane.url()], Some("hush"), node, status, orders.clone()).expect("a URL");
+        let reach = Reach { token: Some("hush".into()), ..reach(plane) };
+        let discovery = Discovery::new(reach, node, status, orders.clone()).expect("a URL");
         let threads = vec![
             std::thread::spawn({
                 let orders = orders.clone();
@@ -297,7 +302,7 @@ async fn a_node_that_is_not_let_in_does_not_insist() {
     let stranger = Plane::refusing(tonic::Status::unauthenticated("the join token is wrong")).await;
     let status = Status::new(telemetry());
     let node = NodeInfo { id: "n".into(), ..NodeInfo::default() };
-    let discovery = Discovery::new(&[stranger.url()], None, node, status, Mailbox::new()).expect("a URL");
+    let discovery = Discovery::new(reach(&stranger), node, status, Mailbox::new()).expect("a URL");
     let running = tokio::spawn(Arc::new(discovery).run());
     let asked = async {
         while stranger.refused() == 0 {
@@ -319,10 +324,14 @@ async fn a_node_that_is_not_let_in_does_not_insist() {
 fn the_url_of_a_control_plane_is_checked() {
     let check = |url: &str| {
         let node = NodeInfo::default();
-        Discovery::new(&[url.into()], None, node, Status::new(telemetry()), Mailbox::new()).is_ok()
+        let reach = Reach { urls: vec![url.into()], ..Reach::default() };
+        Discovery::new(reach, node, Status::new(telemetry()), Mailbox::new()).is_ok()
     };
     assert!(check("http://127.0.0.1:7081") && check("http://[::1]:7081/") && check("http://control-plane:7081"));
-    assert!(!check("127.0.0.1:7081") && !check("https://a:1") && !check("http://a:1/x") && !check("") && !check("a b"));
+    assert!(check("https://control-plane:7081") && check("https://[::1]:7081") && check("https://10.0.0.1"));
+    for bad in ["127.0.0.1:7081", "ftp://a:1", "http://a:1/x", "http://a:1/?x", "https://", "", "a b"] {
+        assert!(!check(bad), "{bad}");
+    }
 }
 
 #[tokio::test]
@@ -330,7 +339,7 @@ async fn a_node_that_ends_says_so() {
     let (dir, mut plane) = (TempDir::new().expect("a folder"), Plane::start().await);
     let status = Status::new(telemetry());
     let node = NodeInfo { id: "n".into(), ..NodeInfo::default() };
-    let discovery = Discovery::new(&[plane.url()], None, node, status.clone(), Mailbox::new()).expect("a URL");
+    let discovery = Discovery::new(reach(&plane), node, status.clone(), Mailbox::new()).expect("a URL");
     let running = tokio::spawn(Arc::new(discovery).run());
     let mut stream = plane.accept().await;
     assert!(stream.token.is_none());

@@ -1,6 +1,6 @@
 //! One control stream, from hello to its end.
 
-use super::Discovery;
+use super::{Discovery, plane::DialError};
 use crate::{
     pool::HealthReport,
     snapshot::{
@@ -24,7 +24,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval_at, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Request, Streaming, transport::Channel};
+use tonic::{Code, Streaming, transport::Channel};
 
 /// How often a node tells that it is there.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -59,7 +59,7 @@ struct Told {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Ended {
     #[error("it cannot be reached: {}", root(.0))]
-    Unreachable(tonic::transport::Error),
+    Unreachable(#[from] DialError),
     #[error("it does not let this node in: {0}")]
     Unknown(String),
     #[error("what it sends cannot be taken: {0}")]
@@ -74,6 +74,8 @@ pub(super) enum Ended {
     Deaf,
     #[error("it has a configuration that it does not send")]
     Behind,
+    #[error("the node renews its certificate")]
+    Renews,
 }
 
 // === impl Session ===
@@ -94,10 +96,7 @@ impl<'d> Session<'d> {
         let (reports, outgoing) = mpsc::channel(REPORTS);
         let running = self.state.borrow().running.as_ref().map(Into::into);
         let hello = Report::Hello(pb::Hello { running, ..self.discovery.hello() });
-        let mut request = Request::new(ReceiverStream::new(outgoing));
-        if let Some(token) = &self.discovery.token {
-            request.metadata_mut().insert("authorization", token.clone());
-        }
+        let request = self.discovery.authorized(ReceiverStream::new(outgoing));
         let opened = async {
             send(&reports, hello)?;
             Ok(client.stream(request).await?.into_inner())
@@ -249,14 +248,20 @@ impl Ended {
     pub(super) fn is_final(&self) -> bool {
         match self {
             Ended::Unknown(_) | Ended::Unfit(_) => true,
-            Ended::Unreachable(_) | Ended::Broken(_) | Ended::Closed | Ended::Silent | Ended::Deaf | Ended::Behind => {
-                false
-            }
+            Ended::Unreachable(_)
+            | Ended::Broken(_)
+            | Ended::Closed
+            | Ended::Silent
+            | Ended::Deaf
+            | Ended::Behind
+            | Ended::Renews => false,
         }
     }
 
     pub(super) fn log(&self, plane: &http::Uri) {
-        if self.is_final() {
+        if let Ended::Renews = self {
+            tracing::debug!(control_plane = %plane, "{self}");
+        } else if self.is_final() {
             tracing::error!(control_plane = %plane, "no control plane: {self}; trying again slowly");
         } else {
             tracing::warn!(control_plane = %plane, "no control plane: {self}; the node goes on with what it has");
