@@ -12,6 +12,8 @@ use crate::{
 };
 use http::HeaderValue;
 use ipnet::IpNet;
+#[cfg(target_os = "linux")]
+use socket2::{SockFilter, SockRef};
 use std::{
     cell::Cell,
     future::poll_fn,
@@ -26,6 +28,9 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// How long to wait when a connection cannot be accepted, as when there are no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long whoever began to connect before the listener closes may take to do so.
+const HANDSHAKE: Duration = Duration::from_millis(250);
 
 /// The time as HTTP writes it.
 pub(super) type Date = [u8; 29];
@@ -113,7 +118,8 @@ impl Drop for Seat<'_> {
     }
 }
 
-/// Accepts connections until the drain has begun; whoever is in the queue then is let in before it is closed.
+/// Accepts connections until the drain has begun; whoever is in the queue then, or about to be, is let in before it is
+/// closed.
 pub(crate) async fn accept(clients: Rc<Clients>, listener: TcpListener, door: Rc<Door>) {
     let drain = &clients.drain;
     poll_fn(|cx| {
@@ -137,21 +143,40 @@ pub(crate) async fn accept(clients: Rc<Clients>, listener: TcpListener, door: Rc
             }
         }
     }
-    // The runtime may not know yet that somebody waits: ask the kernel itself, until it has nobody.
-    let Ok(listener) = listener.into_std() else { return };
-    loop {
-        match listener.accept() {
-            Ok((stream, address)) => {
-                if stream.set_nonblocking(true).is_ok()
-                    && let Ok(stream) = TcpStream::from_std(stream)
-                {
-                    clients.admit(stream, address, &door);
-                }
-            }
-            Err(error) if is_connections(&error) => {}
-            Err(_) => break,
-        }
+    // Whoever begins now is refused once the listener is closed; whoever is about to be connected is still let in.
+    if let Err(error) = refuse_beginnings(&listener) {
+        tracing::debug!(%error, "connections that are made while the listener closes may be lost");
     }
+    let last = async {
+        loop {
+            match listener.accept().await {
+                Ok((stream, address)) => clients.admit(stream, address, &door),
+                Err(error) if is_connections(&error) => {}
+                Err(_) => break,
+            }
+        }
+    };
+    // Nothing else ends it.
+    tokio::time::timeout(HANDSHAKE, last).await.ok();
+}
+
+// Between the last accept and the close the kernel would make connections and then reset them, with requests on them. So
+// what begins a connection is dropped: SYN without ACK.
+#[cfg(target_os = "linux")]
+fn refuse_beginnings(listener: &TcpListener) -> io::Result<()> {
+    SockRef::from(listener).attach_filter(&[
+        // The flags, in the byte at 13 of the packet's TCP header; of them those two.
+        SockFilter::new(0x30, 0, 0, 13),
+        SockFilter::new(0x54, 0, 0, 0x12),
+        SockFilter::new(0x15, 0, 1, 0x02),
+        SockFilter::new(0x06, 0, 0, 0),
+        SockFilter::new(0x06, 0, 0, u32::MAX),
+    ])
+}
+
+#[cfg(not(target_os = "linux"))]
+fn refuse_beginnings(_: &TcpListener) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 // Whether the error is of one connection that ended before it was accepted.
