@@ -106,6 +106,9 @@ class Load:
                 kind = str(failed)
                 connection.close()
             phase.count(number, kind, time.monotonic() - began)
+            # Clients come and go, so that a node that comes back gets its share.
+            if turn % 50 == 0:
+                connection.close()
             # Who refuses everything is not hammered.
             time.sleep(self.pause if kind is None else max(self.pause, 0.05))
         connection.close()
