@@ -23,7 +23,7 @@ pub(crate) enum Fault {
 }
 
 /// Why.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("the request is not HTTP: {0}")]
     Malformed(&'static str),
@@ -93,6 +93,8 @@ pub(crate) enum Error {
     ResponseTimeout,
     #[error("the upstream closed the connection before it answered")]
     Closed,
+    #[error("the upstream reset the request before it answered")]
+    Reset,
     #[error("the upstream's answer is not HTTP that can be forwarded")]
     BadResponse,
 }
@@ -153,6 +155,7 @@ impl Error {
             Error::Handshake => (Upstream, StatusCode::BAD_GATEWAY, "tls_handshake"),
             Error::ResponseTimeout => (Upstream, StatusCode::GATEWAY_TIMEOUT, "response_timeout"),
             Error::Closed => (Upstream, StatusCode::BAD_GATEWAY, "closed"),
+            Error::Reset => (Upstream, StatusCode::BAD_GATEWAY, "reset"),
             Error::BadResponse => (Upstream, StatusCode::BAD_GATEWAY, "bad_response"),
         }
     }

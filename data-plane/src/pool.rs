@@ -11,6 +11,7 @@ mod connection;
 mod download;
 mod head;
 mod health;
+mod http2;
 mod judge;
 mod live;
 mod local;
@@ -101,10 +102,10 @@ impl Pool {
     /// Builds the pool, taking over the endpoints that the previous pool of the name had; none if they were called in
     /// another way, for their connections would be used as they are.
     pub(crate) fn build(upstream: &Arc<Upstream>, previous: Option<&Pool>) -> Pool {
-        let previous = previous.filter(|pool| pool.spec.tls == upstream.tls);
+        let previous = previous.filter(|pool| pool.spec.tls == upstream.tls && pool.spec.protocol == upstream.protocol);
         let tls = match previous {
             Some(pool) => pool.tls.clone(),
-            None => upstream.tls.as_ref().map(ClientTls::build),
+            None => upstream.tls.as_ref().map(|tls| ClientTls::build(tls, upstream.protocol)),
         };
         let vitals = previous.map(|pool| pool.vitals.clone()).unwrap_or_default();
         let manner = Manner { upstream: upstream.clone(), tls: tls.clone(), vitals: vitals.clone() };
@@ -170,6 +171,10 @@ impl Endpoint {
     /// Its address; the first, where the name has one of each family.
     pub(crate) fn as_str(&self) -> &str {
         &self.text
+    }
+
+    fn is_tls(&self) -> bool {
+        self.tls.is_some()
     }
 
     /// How many connections stand, of all workers.

@@ -16,5 +16,6 @@ mod http2;
 mod listeners;
 mod records;
 mod timeouts;
+mod upstream_http2;
 mod upstream_tls;
 mod upstreams;

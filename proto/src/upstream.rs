@@ -2,10 +2,12 @@
 
 mod endpoint;
 mod health;
+mod protocol;
 mod tls;
 
 pub use endpoint::{Address, Dns, Endpoint, Place};
 pub use health::{AllDown, CountedAnswers, Ejection, HealthCheck, HttpProbe, Probe};
+pub use protocol::Protocol;
 pub use tls::{MinVersion, Trust, UpstreamTls};
 
 use crate::{
@@ -41,6 +43,8 @@ pub struct Upstream {
     pub policies: Vec<Attachment>,
     /// TLS towards the endpoints; `None`: cleartext.
     pub tls: Option<UpstreamTls>,
+    /// What is spoken with the endpoints.
+    pub protocol: Protocol,
     /// How each node checks the endpoints by itself.
     pub health_check: Option<HealthCheck>,
     /// When an endpoint gets no requests for a while; `None`: never.
@@ -107,6 +111,7 @@ impl Upstream {
             (max, duration("idle", &connections.idle, faults).unwrap_or(Duration::from_secs(60)))
         });
         let policies = Attachment::check_list(&message.policies, faults);
+        let protocol = Protocol::check(message.protocol.as_ref(), faults);
         let tls = message.tls.as_ref().map(|tls| UpstreamTls::check(tls, &endpoints, faults));
         let health_check = message.health_check.as_ref();
         let health_check =
@@ -130,6 +135,7 @@ impl Upstream {
             idle_connection,
             policies,
             tls,
+            protocol,
             health_check,
             ejection,
             all_down,

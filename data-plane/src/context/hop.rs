@@ -41,6 +41,12 @@ pub(crate) fn is_trailer(name: &HeaderName) -> bool {
     !is_hop_by_hop(name) && !banned.contains(name) && !name.as_str().starts_with("x-forwarded-")
 }
 
+/// Takes out of trailers what may not be passed on.
+pub(crate) fn strip_untrailable(trailers: &mut HeaderMap) {
+    let banned: Vec<HeaderName> = trailers.keys().filter(|name| !is_trailer(name)).cloned().collect();
+    banned.iter().for_each(|name| drop(trailers.remove(name)));
+}
+
 /// Takes out what belongs to one connection: the known names, and those that `Connection` names.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let options: Vec<HeaderValue> = headers.get_all(header::CONNECTION).iter().cloned().collect();

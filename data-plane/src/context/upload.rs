@@ -1,8 +1,8 @@
 //! The body of a request on its way to an upstream: counted and limited.
 
-use super::RequestBody;
+use super::{RequestBody, strip_untrailable};
 use bytes::Bytes;
-use http_body::Body;
+use http_body::{Body, Frame};
 use proto::route::BodyLimit;
 use std::{
     cell::Cell,
@@ -94,25 +94,31 @@ impl UploadBody {
         self.begun = false;
     }
 
-    /// The next piece.
-    pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, UploadFault>>> {
+    /// Whether all of it was taken.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.back.is_none() && self.incoming.is_end_stream()
+    }
+
+    /// The next piece, or the trailers: of those what may be passed on.
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadFault>>> {
         if let Some(data) = self.back.take() {
             self.begun = true;
-            return Poll::Ready(Some(Ok(data)));
+            return Poll::Ready(Some(Ok(Frame::data(data))));
         }
-        loop {
-            let Some(frame) = ready!(Pin::new(&mut self.incoming).poll_frame(cx)) else { return Poll::Ready(None) };
-            // Trailers of requests end here: few servers read them, and some take them for headers.
-            let Ok(data) = frame?.into_data() else { continue };
+        let Some(frame) = ready!(Pin::new(&mut self.incoming).poll_frame(cx)) else { return Poll::Ready(None) };
+        let mut frame = frame?;
+        if let Some(data) = frame.data_ref() {
             let len = data.len() as u64;
             self.upload.bytes.set(self.upload.bytes.get() + len);
             if len > self.left {
                 return Poll::Ready(Some(Err(UploadFault::TooLarge)));
             }
             self.left -= len;
-            self.begun = true;
-            return Poll::Ready(Some(Ok(data)));
+        } else if let Some(trailers) = frame.trailers_mut() {
+            strip_untrailable(trailers);
         }
+        self.begun = true;
+        Poll::Ready(Some(Ok(frame)))
     }
 }
 
@@ -132,7 +138,7 @@ mod tests {
         let inbound = Rc::new(Inbound::new(ClientSocket::Plain(server.unwrap().0), BytesMut::from(bytes)));
         let body = RequestBody::Http1(inbound.begin_body(framing, false));
         let mut body = UploadBody::new(body, BodyLimit::Unlimited).unwrap().unwrap();
-        let first = poll_fn(|cx| body.poll_data(cx)).await.unwrap().unwrap();
+        let first = poll_fn(|cx| body.poll_frame(cx)).await.unwrap().unwrap().into_data().unwrap();
         assert_eq!(first, "hello");
         body.give_back(first);
         body
@@ -142,7 +148,7 @@ mod tests {
     async fn a_body_that_is_sent_again_is_as_long_as_before() {
         let mut body = body_of("hello", BodyFraming::Length(5)).await;
         assert_eq!((body.len(), body.has_begun()), (Some(5), false));
-        assert_eq!(poll_fn(|cx| body.poll_data(cx)).await.unwrap().unwrap(), "hello");
+        assert_eq!(poll_fn(|cx| body.poll_frame(cx)).await.unwrap().unwrap().into_data().unwrap(), "hello");
         assert_eq!(body_of("5\r\nhello\r\n0\r\n\r\n", BodyFraming::Chunked).await.len(), None);
     }
 }

@@ -6,8 +6,9 @@
 
 use super::{
     connect::{Dial, connect},
-    connection::SendError,
+    connection::{Connection, SendError},
     download::DownloadBody,
+    http2,
     judge::Verdict,
     live::Lack,
     local::{InFlight, LocalEndpoint, LocalPool, Picked, Upstreams},
@@ -17,7 +18,7 @@ use crate::{
     error::Error,
 };
 use http::{HeaderMap, Method, Response, uri::PathAndQuery};
-use proto::upstream::Timeouts;
+use proto::upstream::{Protocol, Timeouts};
 use std::{pin::pin, rc::Rc, time::Duration};
 
 /// A request as the upstream sees it.
@@ -94,6 +95,10 @@ async fn attempt(
     body: &mut Option<UploadBody>,
 ) -> Result<Response<DownloadBody>, SendError> {
     let has_body = body.is_some();
+    match call.pool.pool.spec.protocol {
+        Protocol::Http1 => {}
+        protocol @ Protocol::Http2 { .. } => return http2::send(call, endpoint, protocol, body).await,
+    }
     if let Some(connection) = endpoint.take_idle() {
         match connection.send(call, body, InFlight::new(endpoint.clone())).await {
             Ok(response) => return Ok(response),
@@ -101,13 +106,8 @@ async fn attempt(
             Err(error) => return Err(error),
         }
     }
-    let dial = Dial {
-        wire: &call.peer.wire,
-        max_connections: call.pool.pool.spec.max_connections,
-        within: call.timeouts.connect,
-    };
-    let connection = connect(endpoint, dial).await.map_err(SendError::Unsent)?;
-    connection.send(call, body, InFlight::new(endpoint.clone())).await
+    let (stream, seat) = connect(endpoint, &call.dial()).await.map_err(SendError::Unsent)?;
+    Connection::new(stream, seat).send(call, body, InFlight::new(endpoint.clone())).await
 }
 
 // === impl Call ===
@@ -129,8 +129,17 @@ impl Call<'_> {
         }
     }
 
-    // Whether the request may be sent again after that, its body being there as it was.
-    fn is_repeatable(&self, error: &SendError, whole: bool) -> bool {
+    /// What a new connection is subject to.
+    pub(super) fn dial(&self) -> Dial<'_> {
+        Dial {
+            wire: &self.peer.wire,
+            max_connections: self.pool.pool.spec.max_connections,
+            within: self.timeouts.connect,
+        }
+    }
+
+    /// Whether the request may be sent again after that, its body being there as it was.
+    pub(super) fn is_repeatable(&self, error: &SendError, whole: bool) -> bool {
         whole
             && match error {
                 SendError::Unsent(_) => true,

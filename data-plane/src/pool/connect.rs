@@ -1,6 +1,6 @@
 //! Dialling an endpoint.
 
-use super::{Endpoint, connection::Connection, local::LocalEndpoint, stream::Stream, tls::HandshakeError};
+use super::{Endpoint, Seat, local::LocalEndpoint, stream::Stream, tls::HandshakeError};
 use crate::{error::Error, wire::Wire};
 use std::{net::IpAddr, time::Duration};
 use tokio::net::TcpStream;
@@ -13,11 +13,11 @@ pub(super) struct Dial<'a> {
 }
 
 /// Opens a connection to an endpoint; all its addresses are tried.
-pub(super) async fn connect(endpoint: &LocalEndpoint, dial: Dial<'_>) -> Result<Connection, Error> {
+pub(super) async fn connect(endpoint: &LocalEndpoint, dial: &Dial<'_>) -> Result<(Stream, Seat), Error> {
     let seat = endpoint.endpoint.seats.take(dial.max_connections).ok_or(Error::Overflow)?;
-    let dialled = dial.wire.limit(dial.within, open(endpoint, &dial)).await;
+    let dialled = dial.wire.limit(dial.within, open(endpoint, dial)).await;
     let stream = dialled.map_err(|_| Error::ConnectTimeout)??;
-    Ok(Connection::new(stream, seat))
+    Ok((stream, seat))
 }
 
 async fn open(endpoint: &LocalEndpoint, to: &Dial<'_>) -> Result<Stream, Error> {

@@ -30,7 +30,7 @@ use std::{
 use tokio::io::AsyncReadExt;
 
 /// How many interim responses may come before the response.
-const MAX_INTERIM: usize = 16;
+pub(super) const MAX_INTERIM: usize = 16;
 /// How much room there is for a read of a head, and so of a small response whole.
 const HEAD_ROOM: usize = 4096;
 

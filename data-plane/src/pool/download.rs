@@ -4,12 +4,13 @@ use super::{
     call::Call,
     connection::Connection,
     head::Framing,
+    http2,
     local::InFlight,
     outbound::{Outbound, OutboundError},
 };
 use crate::{
     chunked::{Chunked, Decoded},
-    context::Peer,
+    context::{Peer, strip_untrailable},
     wire::Elapsed,
 };
 use bytes::Bytes;
@@ -30,7 +31,7 @@ pub(crate) struct DownloadBody {
     // What came together with the head.
     first: Option<Bytes>,
     // What is still to come; `None`: nothing, and the connection has been given back.
-    rest: Option<Box<Rest>>,
+    rest: Option<Rest>,
 }
 
 /// Why a response did not come whole.
@@ -48,7 +49,14 @@ pub(crate) enum DownloadFault {
 }
 
 #[derive(Debug)]
-struct Rest {
+enum Rest {
+    Http1(Box<Http1Download>),
+    Http2(Box<http2::Download>),
+}
+
+// Reads the rest from the connection, which is this response's until it has come.
+#[derive(Debug)]
+struct Http1Download {
     connection: Connection,
     in_flight: InFlight,
     left: Left,
@@ -96,18 +104,23 @@ impl DownloadBody {
             return DownloadBody { first, rest: None };
         }
         let (idle, peer) = (call.timeouts.idle, call.peer.clone());
-        let rest = Rest { connection, in_flight, left, keep_alive, outbound, idle, peer };
-        DownloadBody { first, rest: Some(Box::new(rest)) }
+        let rest = Http1Download { connection, in_flight, left, keep_alive, outbound, idle, peer };
+        DownloadBody { first, rest: Some(Rest::Http1(Box::new(rest))) }
     }
 
-    fn fail(&mut self, fault: DownloadFault) -> Poll<Option<Result<Frame<Bytes>, DownloadFault>>> {
-        self.rest = None;
-        Poll::Ready(Some(Err(fault)))
+    /// The body of a response that comes as a stream of HTTP/2.
+    pub(super) fn of_http2(download: http2::Download) -> DownloadBody {
+        // What has ended already has no body.
+        let rest = (!download.has_ended()).then(|| Rest::Http2(Box::new(download)));
+        DownloadBody { first: None, rest }
     }
 
     fn end(&mut self) {
-        if let Some(rest) = self.rest.take() {
-            finish(rest.connection, rest.in_flight, rest.keep_alive && rest.outbound.is_none());
+        match self.rest.take() {
+            Some(Rest::Http1(rest)) => {
+                finish(rest.connection, rest.in_flight, rest.keep_alive && rest.outbound.is_none());
+            }
+            Some(Rest::Http2(_)) | None => {}
         }
     }
 }
@@ -129,18 +142,16 @@ impl Body for DownloadBody {
             return Poll::Ready(Some(Ok(Frame::data(first))));
         }
         let Some(rest) = &mut this.rest else { return Poll::Ready(None) };
-        match rest.poll(cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Err(fault)) => this.fail(fault),
-            Poll::Ready(Ok(None)) => {
-                this.end();
-                Poll::Ready(None)
+        match ready!(rest.poll(cx)) {
+            Err(fault) => {
+                this.rest = None;
+                Poll::Ready(Some(Err(fault)))
             }
-            Poll::Ready(Ok(Some(data))) => {
-                if matches!(rest.left, Left::Length(0)) {
+            Ok(frame) => {
+                if frame.is_none() || rest.has_ended() {
                     this.end();
                 }
-                Poll::Ready(Some(Ok(Frame::data(data))))
+                Poll::Ready(frame.map(Ok))
             }
         }
     }
@@ -151,18 +162,40 @@ impl Body for DownloadBody {
 
     fn size_hint(&self) -> SizeHint {
         let first = self.first.as_ref().map_or(0, |first| first.len() as u64);
-        match self.rest.as_ref().map(|rest| &rest.left) {
-            None => SizeHint::with_exact(first),
-            Some(Left::Length(left)) => SizeHint::with_exact(first + left),
-            Some(Left::Chunked(_) | Left::Close) => SizeHint::default(),
-        }
+        let left = match &self.rest {
+            None => Some(0),
+            Some(Rest::Http1(rest)) => match &rest.left {
+                Left::Length(left) => Some(*left),
+                Left::Chunked(_) | Left::Close => None,
+            },
+            Some(Rest::Http2(rest)) => rest.left(),
+        };
+        left.map_or_else(SizeHint::default, |left| SizeHint::with_exact(first + left))
     }
 }
 
 // === impl Rest ===
 
 impl Rest {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, DownloadFault>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, DownloadFault>> {
+        match self {
+            Rest::Http1(rest) => rest.poll(cx),
+            Rest::Http2(rest) => rest.poll(cx),
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        match self {
+            Rest::Http1(rest) => matches!(rest.left, Left::Length(0)),
+            Rest::Http2(rest) => rest.has_ended(),
+        }
+    }
+}
+
+// === impl Http1Download ===
+
+impl Http1Download {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, DownloadFault>> {
         if let Some(outbound) = &mut self.outbound {
             let poll = outbound.poll(&mut self.connection.stream, cx);
             if outbound.take_moved() {
@@ -187,8 +220,8 @@ impl Rest {
         }
     }
 
-    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, DownloadFault>> {
-        let Rest { connection, left, .. } = self;
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, DownloadFault>> {
+        let Http1Download { connection, left, .. } = self;
         loop {
             let room = match left {
                 Left::Length(0) => return Poll::Ready(Ok(None)),
@@ -196,22 +229,24 @@ impl Rest {
                     if !connection.buffer.is_empty() {
                         let len = usize::try_from(*length).unwrap_or(usize::MAX).min(connection.buffer.len());
                         *length -= len as u64;
-                        return Poll::Ready(Ok(Some(connection.buffer.split_to(len).freeze())));
+                        return Poll::Ready(Ok(Some(Frame::data(connection.buffer.split_to(len).freeze()))));
                     }
                     usize::try_from(*length).unwrap_or(ROOM).min(ROOM)
                 }
                 Left::Chunked(chunked) => {
                     match chunked.decode(&mut connection.buffer).map_err(|_| DownloadFault::Truncated)? {
-                        Decoded::Data(data) => return Poll::Ready(Ok(Some(data))),
-                        // They end here: what came as a trailer must not be taken for a header.
-                        Decoded::Trailers(_) => continue,
+                        Decoded::Data(data) => return Poll::Ready(Ok(Some(Frame::data(data)))),
+                        Decoded::Trailers(mut trailers) => {
+                            strip_untrailable(&mut trailers);
+                            return Poll::Ready(Ok(Some(Frame::trailers(trailers))));
+                        }
                         Decoded::End => return Poll::Ready(Ok(None)),
                         Decoded::More => ROOM / 4,
                     }
                 }
                 Left::Close => {
                     if !connection.buffer.is_empty() {
-                        return Poll::Ready(Ok(Some(connection.buffer.split().freeze())));
+                        return Poll::Ready(Ok(Some(Frame::data(connection.buffer.split().freeze()))));
                     }
                     ROOM / 4
                 }

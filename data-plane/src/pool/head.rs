@@ -81,10 +81,7 @@ pub(super) fn encode(outgoing: &Outgoing<'_>, framing: RequestFraming, out: &mut
             empty = true;
             continue;
         }
-        out.extend_from_slice(name.as_str().as_bytes());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value.as_bytes());
-        out.extend_from_slice(b"\r\n");
+        encode_field(name, value, out);
     }
     match framing {
         RequestFraming::None if empty => out.extend_from_slice(b"content-length: 0\r\n"),
@@ -96,6 +93,22 @@ pub(super) fn encode(outgoing: &Outgoing<'_>, framing: RequestFraming, out: &mut
         }
         RequestFraming::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
     }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends the end of a body in chunks.
+pub(super) fn encode_trailers(trailers: Option<&HeaderMap>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"0\r\n");
+    for (name, value) in trailers.into_iter().flatten() {
+        encode_field(name, value, out);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn encode_field(name: &HeaderName, value: &HeaderValue, out: &mut Vec<u8>) {
+    out.extend_from_slice(name.as_str().as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value.as_bytes());
     out.extend_from_slice(b"\r\n");
 }
 

@@ -3,6 +3,7 @@
 use super::{
     Endpoint, Pool,
     connection::Connection,
+    http2::Shared,
     judge::Trial,
     live::{Lack, Live},
 };
@@ -45,6 +46,8 @@ pub(crate) struct LocalEndpoint {
     pub(super) endpoint: Arc<Endpoint>,
     // The last given back is the first taken: its socket and its buffers are warm, and what is too many grows old.
     idle: RefCell<Vec<Idle>>,
+    /// Of HTTP/2.
+    pub(super) shared: Shared,
     in_flight: Cell<u32>,
     complained: Cell<Option<Instant>>,
 }
@@ -103,6 +106,7 @@ impl Upstreams {
         let local = Rc::new(LocalEndpoint {
             endpoint: endpoint.clone(),
             idle: RefCell::default(),
+            shared: Shared::default(),
             in_flight: Cell::default(),
             complained: Cell::default(),
         });
@@ -178,6 +182,7 @@ impl LocalEndpoint {
     }
 
     fn sweep(&self, now: Instant, limit: Duration) {
+        self.shared.sweep(now, limit);
         let mut idle = self.idle.borrow_mut();
         // The oldest stand first.
         let old = idle.iter().take_while(|idle| now.duration_since(idle.since) >= limit).count();

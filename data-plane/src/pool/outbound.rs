@@ -1,8 +1,12 @@
 //! A request on its way out: the head and what is there of the body in one write, then the rest as it comes.
 
-use super::{head::RequestFraming, stream::Stream};
+use super::{
+    head::{self, RequestFraming},
+    stream::Stream,
+};
 use crate::context::{UploadBody, UploadFault};
 use bytes::{Buf, Bytes};
+use http_body::Frame;
 use std::{
     io::{self, IoSlice, Write},
     pin::Pin,
@@ -153,32 +157,35 @@ impl Outbound {
     // The next piece of the body, framed.
     fn fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), UploadFault>> {
         let Some(body) = &mut self.body else { return Poll::Ready(Ok(())) };
-        let piece = match body.poll_data(cx) {
+        let frame = match body.poll_frame(cx) {
             Poll::Pending => return Poll::Pending,
-            Poll::Ready(piece) => piece.transpose()?,
+            Poll::Ready(frame) => frame.transpose()?,
         };
         self.moved = true;
         if self.at == self.prefix.len() {
             self.prefix.clear();
             self.at = 0;
         }
-        match (piece, self.framing) {
+        match (frame.map(Frame::into_data), self.framing) {
             // A chunk without bytes would be the end.
-            (Some(data), RequestFraming::Chunked) if !data.is_empty() => {
+            (Some(Ok(data)), RequestFraming::Chunked) if !data.is_empty() => {
                 // To write into memory cannot fail.
                 write!(self.prefix, "{:x}\r\n", data.len()).ok();
                 self.data = data;
                 self.suffix = b"\r\n";
             }
-            (Some(data), RequestFraming::Chunked | RequestFraming::Length(_) | RequestFraming::None) => {
+            (Some(Ok(data)), RequestFraming::Chunked | RequestFraming::Length(_) | RequestFraming::None) => {
                 self.data = data
             }
-            (None, framing) => {
+            (Some(Err(frame)), RequestFraming::Chunked) => {
                 self.body = None;
-                if framing == RequestFraming::Chunked {
-                    self.prefix.extend_from_slice(b"0\r\n\r\n");
-                }
+                head::encode_trailers(frame.trailers_ref(), &mut self.prefix);
             }
+            (None, RequestFraming::Chunked) => {
+                self.body = None;
+                head::encode_trailers(None, &mut self.prefix);
+            }
+            (Some(Err(_)) | None, RequestFraming::Length(_) | RequestFraming::None) => self.body = None,
         }
         Poll::Ready(Ok(()))
     }

@@ -6,7 +6,7 @@
 
 use super::stream::Stream;
 use crate::error::Error;
-use proto::upstream::{MinVersion, Trust, UpstreamTls};
+use proto::upstream::{MinVersion, Protocol, Trust, UpstreamTls};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -20,6 +20,10 @@ use std::{
 };
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+
+// What is spoken, as it is negotiated.
+const HTTP1: &[u8] = b"http/1.1";
+const HTTP2: &[u8] = b"h2";
 
 /// TLS towards the endpoints of one upstream.
 #[derive(Clone, Debug)]
@@ -52,7 +56,7 @@ struct AnybodyVerifier(Arc<CryptoProvider>);
 
 impl ClientTls {
     /// Builds what the workers share.
-    pub(super) fn build(spec: &UpstreamTls) -> ClientTls {
+    pub(super) fn build(spec: &UpstreamTls, protocol: Protocol) -> ClientTls {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let versions: &[&SupportedProtocolVersion] = match spec.min_version {
             MinVersion::Tls12 => &[&TLS13, &TLS12],
@@ -77,7 +81,11 @@ impl ClientTls {
             Trust::Anybody => builder.dangerous().with_custom_certificate_verifier(Arc::new(AnybodyVerifier(provider))),
         };
         let mut config = builder.with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let alpn = match protocol {
+            Protocol::Http1 => HTTP1,
+            Protocol::Http2 { .. } => HTTP2,
+        };
+        config.alpn_protocols = vec![alpn.to_vec()];
         ClientTls { config: Arc::new(config), rootless }
     }
 
@@ -115,6 +123,13 @@ impl EndpointTls {
     pub(super) async fn handshake(&self, stream: TcpStream) -> Result<Stream, HandshakeError> {
         let connector = TlsConnector::from(self.tls.config.clone());
         match connector.connect(self.server_name.clone(), stream).await {
+            // An old server of HTTP/1.1 may know nothing of the question; one of HTTP/2 has to answer it.
+            Ok(stream)
+                if self.tls.config.alpn_protocols[0] == HTTP2 && stream.get_ref().1.alpn_protocol() != Some(HTTP2) =>
+            {
+                let detail = io::Error::other("the endpoint does not speak HTTP/2");
+                Err(HandshakeError { error: Error::Handshake, detail })
+            }
             Ok(stream) => Ok(Stream::tls(stream)),
             Err(detail) => Err(HandshakeError { error: self.error(&detail), detail }),
         }

@@ -262,3 +262,53 @@ fn an_answer_may_come_before_the_body_is_sent() {
     let response = client.response();
     assert_eq!((response.status(), response.text()), (403, "no"));
 }
+
+#[test]
+fn trailers_travel_but_for_those_that_would_be_taken_for_headers() {
+    let backend = Backend::start(|_, mut conn| {
+        assert_eq!(conn.head().unwrap().header("transfer-encoding"), Some("chunked"));
+        assert_eq!((conn.line().as_deref(), conn.read(4)), (Some("2"), b"hi\r\n".to_vec()));
+        let end: Vec<String> = std::iter::from_fn(|| conn.line()).take(3).collect();
+        assert_eq!(end, ["0", "x-sum: 1", ""]);
+        conn.send(
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n\
+             0\r\nX-Sum: 2\r\nContent-Length: 9\r\nSet-Cookie: a\r\nHost: b\r\nTransfer-Encoding: x\r\n\r\n",
+        );
+        conn.is_closed();
+    });
+    let node = Node::start(&forward(&[backend.address]));
+    let mut client = node.connect();
+    client.send(
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n\
+         0\r\nX-Sum: 1\r\nHost: b\r\nAuthorization: c\r\nContent-Length: 9\r\n\r\n",
+    );
+    assert_eq!(client.head().unwrap().status(), 200);
+    let rest: Vec<String> = std::iter::from_fn(|| client.line()).take(5).collect();
+    assert_eq!(rest, ["2", "hi", "0", "x-sum: 2", ""]);
+}
+
+#[test]
+fn events_arrive_as_they_are_sent() {
+    let (arrived, wait) = channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let backend = Backend::start(move |_, mut conn| {
+        conn.request();
+        conn.send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n");
+        for number in 0..20 {
+            conn.send(format!("data: {number}\n\n"));
+            // The next is sent when this one has arrived.
+            wait.lock().unwrap().recv().unwrap();
+        }
+    });
+    let node = Node::start(&forward(&[backend.address]));
+    let mut client = node.connect();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n");
+    assert_eq!(client.head().unwrap().header("content-type"), Some("text/event-stream"));
+    for number in 0..20 {
+        let event = format!("data: {number}\n\n");
+        assert_eq!(client.line(), Some(format!("{:x}", event.len())));
+        assert_eq!(client.read(event.len() + 2), format!("{event}\r\n").into_bytes());
+        arrived.send(()).unwrap();
+    }
+    assert_eq!((client.line().as_deref(), client.line().as_deref()), (Some("0"), Some("")));
+}

@@ -287,11 +287,13 @@ impl Conn {
         if message.header("transfer-encoding") == Some("chunked") {
             loop {
                 let len = usize::from_str_radix(&self.line()?, 16).unwrap();
-                message.body.extend(self.read(len));
-                assert_eq!(self.line()?, "");
                 if len == 0 {
+                    // Trailers are passed over.
+                    while !self.line()?.is_empty() {}
                     break;
                 }
+                message.body.extend(self.read(len));
+                assert_eq!(self.line()?, "");
             }
         } else if let Some(len) = message.header("content-length") {
             let len = len.parse().unwrap();

@@ -1,0 +1,209 @@
+//! One request and its response, as a stream.
+
+use super::{Acquired, Download, Lease, upload::Upload};
+use crate::{
+    context::{UploadBody, UploadFault, is_hop_by_hop},
+    error::Error,
+    pool::{
+        call::Call,
+        connection::{MAX_INTERIM, SendError},
+        download::DownloadBody,
+        local::{InFlight, LocalEndpoint},
+        outbound::Side,
+    },
+    wire::Elapsed,
+};
+use bytes::Bytes;
+use h2::{
+    Reason, RecvStream,
+    client::{ResponseFuture, SendRequest},
+};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header,
+    uri::{Authority, Parts, Scheme},
+};
+use proto::upstream::Protocol;
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+// A request under way.
+struct Exchange {
+    response: ResponseFuture,
+    upload: Option<Upload>,
+    interim: usize,
+    lease: Lease,
+}
+
+/// Sends a request. Without a response the body is still there if it can be sent from its beginning.
+pub(in crate::pool) async fn send(
+    call: &Call<'_>,
+    endpoint: &Rc<LocalEndpoint>,
+    protocol: Protocol,
+    body: &mut Option<UploadBody>,
+) -> Result<Response<DownloadBody>, SendError> {
+    let has_body = body.is_some();
+    loop {
+        let acquired = endpoint.shared.acquire(endpoint, protocol, &call.dial()).await.map_err(SendError::Unsent)?;
+        let Acquired { sender, lease, fresh } = acquired;
+        let in_flight = InFlight::new(endpoint.clone());
+        let load = lease.0.clone();
+        match exchange(call, sender, lease, body, in_flight).await {
+            // A connection may end at any time: that one did so while it stood by is nobody's fault, and it is not there
+            // any more.
+            Err(error)
+                if !fresh
+                    && (load.closed.get() || matches!(error, SendError::Unsent(Error::Closed)))
+                    && call.is_repeatable(&error, has_body == body.is_some()) => {}
+            result => return result,
+        }
+    }
+}
+
+async fn exchange(
+    call: &Call<'_>,
+    mut sender: SendRequest<Bytes>,
+    lease: Lease,
+    body: &mut Option<UploadBody>,
+    in_flight: InFlight,
+) -> Result<Response<DownloadBody>, SendError> {
+    let request = request(call, in_flight.0.endpoint.is_tls(), body.as_ref()).map_err(SendError::Final)?;
+    // A stream that was never opened has sent nothing.
+    let (response, stream) = sender.send_request(request, body.is_none()).map_err(|error| fault(&error))?;
+    let upload = body.take().map(|body| Upload::new(stream, body));
+    let mut exchange = Exchange { response, upload, interim: 0, lease };
+    match poll_fn(|cx| exchange.poll(call, cx)).await.and_then(answer(call.outgoing.method)) {
+        Ok((response, left)) => {
+            let Exchange { upload, lease, .. } = exchange;
+            let (head, stream) = response.into_parts();
+            let download = Download::new(stream, left, upload.map(Upload::spawn), lease, in_flight, call);
+            Ok(Response::from_parts(head, DownloadBody::of_http2(download)))
+        }
+        Err(error) => {
+            *body = exchange.upload.and_then(Upload::into_body);
+            Err(error)
+        }
+    }
+}
+
+impl Exchange {
+    // As by HTTP/1: an endpoint may answer before it has heard everything.
+    fn poll(&mut self, call: &Call<'_>, cx: &mut Context<'_>) -> Poll<Result<Response<RecvStream>, SendError>> {
+        let wire = &call.peer.wire;
+        let (mut within, mut side) = (call.timeouts.response, Side::Upstream);
+        if let Some(upload) = &mut self.upload {
+            let poll = upload.poll(cx);
+            if upload.take_moved() {
+                wire.progress();
+            }
+            match poll {
+                Poll::Ready(Ok(())) => {
+                    // From here on the endpoint has its time to answer.
+                    wire.progress();
+                    self.upload = None;
+                }
+                Poll::Ready(Err(fault)) => return Poll::Ready(Err(SendError::Final(Error::Upload(fault)))),
+                Poll::Pending => {
+                    side = upload.waits_for();
+                    within = match side {
+                        Side::Client => call.client_idle,
+                        Side::Upstream => call.timeouts.idle,
+                    };
+                }
+            }
+        }
+        if let Poll::Ready(result) = self.poll_head(cx) {
+            wire.progress();
+            return Poll::Ready(result);
+        }
+        match (wire.wait(within), side) {
+            (Ok(()), Side::Client | Side::Upstream) => Poll::Pending,
+            (Err(Elapsed), Side::Client) => Poll::Ready(Err(SendError::Final(Error::Upload(UploadFault::Silent)))),
+            (Err(Elapsed), Side::Upstream) => {
+                self.lease.doubt();
+                Poll::Ready(Err(SendError::Final(Error::ResponseTimeout)))
+            }
+        }
+    }
+
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<RecvStream>, SendError>> {
+        while let Poll::Ready(Some(Ok(_))) = self.response.poll_informational(cx) {
+            self.interim += 1;
+            if self.interim > MAX_INTERIM {
+                return Poll::Ready(Err(SendError::Final(Error::BadResponse)));
+            }
+        }
+        Pin::new(&mut self.response).poll(cx).map_err(|error| fault(&error))
+    }
+}
+
+fn request(call: &Call<'_>, tls: bool, body: Option<&UploadBody>) -> Result<Request<()>, Error> {
+    let outgoing = &call.outgoing;
+    let mut headers = outgoing.headers.clone();
+    let host = headers.remove(header::HOST).ok_or(Error::HostCount)?;
+    let authority = Authority::try_from(host.as_bytes()).map_err(|_| Error::HostInvalid)?;
+    let mut parts = Parts::default();
+    parts.scheme = Some(if tls { Scheme::HTTPS } else { Scheme::HTTP });
+    parts.authority = Some(authority);
+    parts.path_and_query = Some(outgoing.target.clone());
+    if let Some(body) = body {
+        headers.remove(header::CONTENT_LENGTH);
+        if let Some(length) = body.len() {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+    }
+    let mut request = Request::new(());
+    *request.method_mut() = outgoing.method.clone();
+    *request.uri_mut() = Uri::from_parts(parts).map_err(|_| Error::Target)?;
+    *request.version_mut() = Version::HTTP_2;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+// The response without what belongs to the connection, and its length if it says so. The frames say where it ends, but the
+// next to read it may go by what its head says: that must not be in doubt either.
+fn answer(
+    method: &Method,
+) -> impl FnOnce(Response<RecvStream>) -> Result<(Response<RecvStream>, Option<u64>), SendError> {
+    let bodiless = *method == Method::HEAD;
+    move |mut response| {
+        let status = response.status();
+        let headers = response.headers_mut();
+        if headers.get_all(header::CONTENT_LENGTH).iter().nth(1).is_some() {
+            return Err(SendError::Final(Error::BadResponse));
+        }
+        strip(headers);
+        if status == StatusCode::NO_CONTENT {
+            headers.remove(header::CONTENT_LENGTH);
+        }
+        let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        let left = if bodiless || status == StatusCode::NOT_MODIFIED { Some(0) } else { length };
+        Ok((response, left))
+    }
+}
+
+fn strip(headers: &mut HeaderMap) {
+    let names: Vec<HeaderName> = headers.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
+    names.iter().for_each(|name| drop(headers.remove(name)));
+}
+
+// Why there is no response, and whether the request may be sent again.
+fn fault(error: &h2::Error) -> SendError {
+    let (remote, reason) = (error.is_remote(), error.reason());
+    if error.is_go_away() && remote {
+        // The endpoint said that it went only as far as a request before this one.
+        SendError::Unsent(Error::Closed)
+    } else if error.is_reset() && remote && reason == Some(Reason::REFUSED_STREAM) {
+        SendError::Unsent(Error::Reset)
+    } else if error.is_reset() && remote {
+        SendError::Final(Error::Reset)
+    } else if error.is_io() {
+        SendError::Unanswered(Error::Closed)
+    } else {
+        tracing::debug!(%error, "a response by HTTP/2 that cannot be understood");
+        SendError::Final(Error::BadResponse)
+    }
+}
