@@ -9,11 +9,11 @@ use crate::{
     nodes::Nodes,
     publisher::Publisher,
     settings::{Origin, Secret, Settings},
-    store::{Store, StoreError},
+    store::{Seal, Store, StoreError},
     telemetry::Telemetry,
     tls::{PortTls, authority::Authority},
 };
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     net::SocketAddr,
@@ -46,6 +46,7 @@ pub struct App {
     discovery: TcpListener,
     addresses: Addresses,
     tls: Tls,
+    seal: Seal,
     admin_secret: Secret,
     join_secret: Secret,
     // Held as long as the process runs, so that no second one takes the same directory.
@@ -71,10 +72,12 @@ pub async fn build(settings: Settings) -> anyhow::Result<App> {
     let lock = take_directory(&settings.data_dir)?;
     let database = settings.database_url()?;
     let (admin_secret, join_secret) = (settings.admin_secret()?, settings.join_secret()?);
+    let seal = Seal::new(settings.secret_keys()?.iter().map(String::as_str));
+    let seal = seal.map_err(|error| anyhow!("the key for secrets: {error}"))?;
     let admin = bind(settings.admin_listen).await?;
     let discovery = bind(settings.discovery_listen).await?;
     let addresses = Addresses { admin: admin.local_addr()?, discovery: discovery.local_addr()? };
-    Ok(App { settings, database, admin, discovery, addresses, tls, admin_secret, join_secret, _lock: lock })
+    Ok(App { settings, database, admin, discovery, addresses, tls, seal, admin_secret, join_secret, _lock: lock })
 }
 
 // === impl App ===
@@ -140,7 +143,8 @@ impl App {
             serving.await;
             Ok(())
         });
-        let Some((store, publisher)) = open(&self.database, self.settings.retention, &telemetry, &stop).await? else {
+        let opened = open(&self.database, self.settings.retention, &self.seal, &telemetry, &stop).await?;
+        let Some((store, publisher)) = opened else {
             return Ok(());
         };
 
@@ -229,13 +233,14 @@ fn url(tls: &Option<Arc<PortTls>>, address: SocketAddr) -> String {
 async fn open(
     database: &str,
     retention: u64,
+    seal: &Seal,
     telemetry: &Arc<Telemetry>,
     stop: &CancellationToken,
 ) -> anyhow::Result<Option<(Store, Publisher)>> {
     let opening = async {
         loop {
             let opened = async {
-                let store = Store::open(database, retention).await?;
+                let store = Store::open(database, retention, seal.clone()).await?;
                 let publisher = Publisher::open(store.clone(), telemetry.clone()).await?;
                 Ok((store, publisher))
             };

@@ -53,6 +53,10 @@ pub struct Settings {
     /// A file that holds the token with which nodes join.
     #[arg(long, value_name = "FILE", env = "PORTICO_JOIN_TOKEN_FILE", conflicts_with = "join_token")]
     pub join_token_file: Option<PathBuf>,
+    /// A file that holds the key that secrets are sealed with in the database; of several the first seals, and all open.
+    /// Without it one is made at the first start: `secret.key` in the data directory.
+    #[arg(long, value_name = "FILE", env = "PORTICO_SECRET_KEY_FILE", value_delimiter = ',')]
+    pub secret_key_file: Vec<PathBuf>,
     /// How many revisions are kept.
     #[arg(long, value_name = "N", env = "PORTICO_RETENTION", default_value_t = 10_000)]
     pub retention: u64,
@@ -129,6 +133,7 @@ impl Default for Settings {
             admin_token_file: None,
             join_token: None,
             join_token_file: None,
+            secret_key_file: Vec::new(),
             retention: 10_000,
             max_body: 16 * 1024 * 1024,
             admin_tls_cert: None,
@@ -161,6 +166,18 @@ impl Settings {
     pub(crate) fn join_secret(&self) -> anyhow::Result<Secret> {
         Secret::find(self.join_token.as_deref(), self.join_token_file.as_deref(), &self.data_dir.join("join.token"))
             .context("the token with which nodes join")
+    }
+
+    /// The texts of the keys for secrets; the first is to seal.
+    pub(crate) fn secret_keys(&self) -> anyhow::Result<Vec<String>> {
+        let read = |file: Option<&Path>| {
+            let secret = Secret::find(None, file, &self.data_dir.join("secret.key")).context("the key for secrets")?;
+            Ok(secret.text)
+        };
+        match self.secret_key_file.as_slice() {
+            [] => Ok(vec![read(None)?]),
+            files => files.iter().map(|file| read(Some(file))).collect(),
+        }
     }
 
     /// Opens the authority, if there is to be one. Tokens and configuration do not cross a network in the clear unless

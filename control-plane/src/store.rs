@@ -2,15 +2,16 @@
 //!
 //! All SQL is here and below. Two databases, one set of statements in two spellings, one suite of tests over both. The
 //! lock on the head row is the order of all commits; a transaction that is dropped closes its connection, so that no
-//! connection in an unclear state is ever used again. Every step has a time limit.
+//! connection in an unclear state is ever used again. Every step has a time limit. What holds a secret is sealed.
 
 mod error;
 mod guard;
 mod postgres;
 mod rows;
+mod seal;
 mod sqlite;
 
-pub use self::error::StoreError;
+pub use self::{error::StoreError, seal::Seal};
 
 use self::{
     error::{LOAD_LIMIT, corrupt},
@@ -113,12 +114,12 @@ pub(crate) enum Hints {
 
 impl Store {
     /// Opens a database, brings its tables up to date, and founds an empty configuration in an empty one. `retention`
-    /// is how many revisions are kept.
-    pub async fn open(url: &str, retention: u64) -> Result<Store, StoreError> {
+    /// is how many revisions are kept; secrets are sealed with the first key of `seal`.
+    pub async fn open(url: &str, retention: u64, seal: Seal) -> Result<Store, StoreError> {
         let backend = if url.starts_with("postgres:") || url.starts_with("postgresql:") {
-            Backend::Postgres(Postgres::open(url).await?)
+            Backend::Postgres(Postgres::open(url, seal).await?)
         } else if let Some(path) = url.strip_prefix("sqlite:") {
-            Backend::Sqlite(Sqlite::open(path.strip_prefix("//").unwrap_or(path)).await?)
+            Backend::Sqlite(Sqlite::open(path.strip_prefix("//").unwrap_or(path), seal).await?)
         } else {
             return Err(StoreError::Refused("a database is postgres://… or sqlite:PATH".into()));
         };

@@ -22,6 +22,7 @@ pub mod quantity;
 pub mod resource;
 pub mod route;
 pub mod schema;
+pub mod seal;
 pub mod secret;
 pub mod shards;
 pub mod snapshot;

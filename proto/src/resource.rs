@@ -5,8 +5,8 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use std::fmt;
 
-/// The largest payload of one resource, in bytes.
-pub const MAX_PAYLOAD: usize = 256 * 1024;
+/// The largest payload of one resource, in bytes. Databases take 256 KiB, and a seal takes its part of them.
+pub const MAX_PAYLOAD: usize = 256 * 1024 - 64;
 
 /// The kinds of resource. Their order is that of their names, which the hash tree needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -329,7 +329,7 @@ impl Entry {
     fn check(resource: Resource) -> Result<Entry, Vec<Invalid>> {
         let mut faults = Faults::default();
         if resource.payload.len() > MAX_PAYLOAD {
-            faults.note("a resource is at most 256KiB");
+            faults.note("a resource is smaller than 256KiB");
         }
         if let Some(feature) = resource.requires.iter().find(|feature| !FEATURES.contains(&feature.as_str())) {
             faults.note(format!("requires {feature:?}, which this version does not know; upgrade it"));

@@ -12,7 +12,12 @@ mod whole;
 
 use super::{router, state::ApiState};
 use crate::{
-    commit::Committer, nodes::Nodes, publisher::Publisher, settings::Token, store::Store, telemetry::Telemetry,
+    commit::Committer,
+    nodes::Nodes,
+    publisher::Publisher,
+    settings::Token,
+    store::{Seal, Store},
+    telemetry::Telemetry,
 };
 use axum::Router;
 use bytes::Bytes;
@@ -56,7 +61,9 @@ struct Answer {
 impl Api {
     async fn start() -> Api {
         let directory = TempDir::new().unwrap();
-        let store = Store::open(&format!("sqlite:{}", directory.path().join("p.db").display()), 10_000).await.unwrap();
+        let seal = Seal::new(["a key for tests, long enough to be one"]).unwrap();
+        let url = format!("sqlite:{}", directory.path().join("p.db").display());
+        let store = Store::open(&url, 10_000, seal).await.unwrap();
         let telemetry = Arc::new(Telemetry::new());
         let publisher = Arc::new(Publisher::open(store.clone(), telemetry.clone()).await.unwrap());
         let state = ApiState {

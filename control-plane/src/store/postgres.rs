@@ -7,7 +7,8 @@ use super::{
     Draft, MAX_IDEMPOTENCY_KEYS, Recalled, Revision, Stand, StoreError,
     error::{ACQUIRE_LIMIT, LOAD_LIMIT, MIGRATE_LIMIT, STEP_LIMIT, tolerant, within},
     guard::Guard,
-    rows::{ChangeColumns, ChangeRow, KeyRow, ResourceRow, RevisionRow, StandRow, read},
+    rows::{ChangeColumns, ChangeRow, KeyRow, ResourceRow, RevisionRow, StandRow, open_changes, open_resources, read},
+    seal::Seal,
 };
 use proto::{
     identity::Identity,
@@ -29,9 +30,13 @@ const CHANNEL: &str = "portico_revision";
 /// Between tries to listen.
 const RELISTEN_PAUSE: Duration = Duration::from_secs(1);
 
+/// The keys that anything is sealed with.
+const KEYS: &str = "select distinct sealed_by from changes where sealed_by is not null";
+
 const STAND: &str = "select history, revision, root, at from head";
 
 pub(super) struct Postgres {
+    seal: Seal,
     // For commits and the poll, which nothing else may starve.
     core: PgPool,
     // For the history.
@@ -43,6 +48,7 @@ pub(super) struct Postgres {
 pub(crate) struct PostgresWrite {
     guard: Guard<sqlx::Postgres>,
     stand: Stand,
+    seal: Seal,
 }
 
 pub(crate) struct PostgresHints {
@@ -53,9 +59,9 @@ pub(crate) struct PostgresHints {
 // === impl Postgres ===
 
 impl Postgres {
-    pub(super) async fn open(url: &str) -> Result<Postgres, StoreError> {
+    pub(super) async fn open(url: &str, seal: Seal) -> Result<Postgres, StoreError> {
         let options = PgConnectOptions::from_str(url)?.application_name("portico-control-plane");
-        migrate(&options).await?;
+        migrate(&options, &seal).await?;
         let limited = options.clone().options([
             ("lock_timeout", "1500ms"),
             ("statement_timeout", "2000ms"),
@@ -64,6 +70,7 @@ impl Postgres {
         let patient = options.clone().options([("statement_timeout", "30s")]);
         let pool = |connections| PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_LIMIT);
         Ok(Postgres {
+            seal,
             core: pool(4).connect_lazy_with(limited),
             reading: pool(4).connect_lazy_with(patient),
             listening: pool(2).max_lifetime(None).idle_timeout(None).connect_lazy_with(options),
@@ -86,14 +93,14 @@ impl Postgres {
             let mut transaction = self.reading.begin_with("begin isolation level repeatable read, read only").await?;
             let stand: StandRow = sqlx::query_as(STAND).fetch_one(&mut *transaction).await?;
             let resources: Vec<ResourceRow> =
-                sqlx::query_as("select kind, name, payload, requires from resources order by kind, name")
+                sqlx::query_as("select kind, name, payload, requires, sealed_by from resources order by kind, name")
                     .fetch_all(&mut *transaction)
                     .await?;
             transaction.commit().await?;
             Ok::<_, sqlx::Error>((stand, resources))
         };
         let (stand, resources) = within(LOAD_LIMIT, reading).await?;
-        Ok((stand.try_into()?, read(resources)?))
+        Ok((stand.try_into()?, open_resources(resources, &self.seal)?))
     }
 
     pub(super) async fn revisions(&self, below: i64, limit: i64) -> Result<Vec<Revision>, StoreError> {
@@ -107,24 +114,24 @@ impl Postgres {
 
     pub(super) async fn resources_at(&self, revision: i64) -> Result<Vec<Resource>, StoreError> {
         let query = sqlx::query_as(
-            "select kind, name, payload, requires
+            "select kind, name, payload, requires, sealed_by
              from (
-                 select distinct on (kind, name) kind, name, payload, requires from changes
+                 select distinct on (kind, name) kind, name, payload, requires, sealed_by from changes
                  where revision <= $1 order by kind, name, revision desc
              ) as last
              where payload is not null",
         );
         let rows: Vec<ResourceRow> = within(LOAD_LIMIT, query.bind(revision).fetch_all(&self.reading)).await?;
-        read(rows)
+        open_resources(rows, &self.seal)
     }
 
     pub(super) async fn changes(&self, from: i64, to: i64) -> Result<Vec<(u64, Change)>, StoreError> {
         let query = sqlx::query_as(
-            "select revision, kind, name, payload, requires from changes
+            "select revision, kind, name, payload, requires, sealed_by from changes
              where revision > $1 and revision <= $2 order by revision, kind, name",
         );
         let rows: Vec<ChangeRow> = within(LOAD_LIMIT, query.bind(from).bind(to).fetch_all(&self.reading)).await?;
-        read(rows)
+        open_changes(rows, &self.seal)
     }
 
     pub(super) async fn recall(&self, key: &str) -> Result<Option<Recalled>, StoreError> {
@@ -186,7 +193,7 @@ impl Postgres {
                 .await
         };
         let row = within(STEP_LIMIT, locking).await?;
-        Ok(PostgresWrite { stand: row.try_into()?, guard })
+        Ok(PostgresWrite { stand: row.try_into()?, guard, seal: self.seal.clone() })
     }
 
     pub(super) fn hints(&self) -> PostgresHints {
@@ -203,11 +210,11 @@ impl PostgresWrite {
 
     pub(super) async fn changes_since(&mut self, from: i64) -> Result<Vec<Change>, StoreError> {
         let query = sqlx::query_as(
-            "select revision, kind, name, payload, requires from changes
+            "select revision, kind, name, payload, requires, sealed_by from changes
              where revision > $1 order by revision, kind, name",
         );
         let rows: Vec<ChangeRow> = within(STEP_LIMIT, query.bind(from).fetch_all(self.guard.connection())).await?;
-        Ok(read::<_, (u64, Change)>(rows)?.into_iter().map(|(_, change)| change).collect())
+        Ok(open_changes(rows, &self.seal)?.into_iter().map(|(_, change)| change).collect())
     }
 
     pub(super) async fn recall(&mut self, key: &str) -> Result<Option<Recalled>, StoreError> {
@@ -230,7 +237,7 @@ impl PostgresWrite {
                 let query = sqlx::query("select set_config('statement_timeout', $1, true)").bind(milliseconds);
                 query.execute(&mut *connection).await?;
             }
-            write_changes(connection, draft).await?;
+            write_changes(connection, draft, &self.seal).await?;
             write_revision(connection, draft).await
         };
         within(limit, writing).await
@@ -307,11 +314,12 @@ impl PostgresHints {
 }
 
 // The migrator takes an advisory lock, so replicas may start together; waiting for it has to take longer than any step.
-async fn migrate(options: &PgConnectOptions) -> Result<(), StoreError> {
+async fn migrate(options: &PgConnectOptions, seal: &Seal) -> Result<(), StoreError> {
     let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE_LIMIT);
     let pool = pool.connect_lazy_with(options.clone());
     within(MIGRATE_LIMIT, tolerant(sqlx::migrate!("../migrations/postgres")).run(&pool)).await?;
     within(STEP_LIMIT, found(&pool)).await?;
+    seal.check(&within(STEP_LIMIT, sqlx::query_scalar(KEYS).fetch_all(&pool)).await?)?;
     pool.close().await;
     Ok(())
 }
@@ -339,31 +347,32 @@ async fn recall(connection: &mut PgConnection, key: &str) -> Result<Option<KeyRo
     query.bind(key).fetch_optional(connection).await
 }
 
-async fn write_changes(connection: &mut PgConnection, draft: &Draft<'_>) -> Result<(), sqlx::Error> {
-    let columns: Vec<ChangeColumns<'_>> = draft.changes.iter().map(ChangeColumns::from).collect();
+async fn write_changes(connection: &mut PgConnection, draft: &Draft<'_>, seal: &Seal) -> Result<(), sqlx::Error> {
+    let columns: Vec<ChangeColumns<'_>> = draft.changes.iter().map(|change| ChangeColumns::of(change, seal)).collect();
     sqlx::query(
         "with input as (
-             select * from unnest($2::text[], $3::text[], $4::bytea[], $5::text[], $6::text[])
-                 as input (kind, name, payload, requires, spec)
+             select * from unnest($2::text[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::text[])
+                 as input (kind, name, payload, requires, spec, sealed_by)
          ), history as (
-             insert into changes (revision, kind, name, payload, requires)
-             select $1, kind, name, payload, requires from input
+             insert into changes (revision, kind, name, payload, requires, sealed_by)
+             select $1, kind, name, payload, requires, sealed_by from input
          ), gone as (
              delete from resources using input
              where resources.kind = input.kind and resources.name = input.name and input.payload is null
          )
-         insert into resources (kind, name, payload, requires, spec, revision)
-         select kind, name, payload, requires, spec::jsonb, $1 from input where payload is not null
+         insert into resources (kind, name, payload, requires, spec, revision, sealed_by)
+         select kind, name, payload, requires, spec::jsonb, $1, sealed_by from input where payload is not null
          on conflict (kind, name) do update
          set payload = excluded.payload, requires = excluded.requires, spec = excluded.spec,
-             revision = excluded.revision",
+             revision = excluded.revision, sealed_by = excluded.sealed_by",
     )
     .bind(super::signed(draft.identity.revision))
     .bind(columns.iter().map(|columns| columns.kind).collect::<Vec<_>>())
     .bind(columns.iter().map(|columns| columns.name).collect::<Vec<_>>())
-    .bind(columns.iter().map(|columns| columns.payload).collect::<Vec<_>>())
+    .bind(columns.iter().map(|columns| columns.payload.as_deref()).collect::<Vec<_>>())
     .bind(columns.iter().map(|columns| columns.requires.as_str()).collect::<Vec<_>>())
     .bind(columns.iter().map(|columns| columns.spec.as_str()).collect::<Vec<_>>())
+    .bind(columns.iter().map(|columns| columns.sealed_by).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())

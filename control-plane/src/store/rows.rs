@@ -1,6 +1,6 @@
 //! Rows as both databases have them, and what they mean.
 
-use super::{Recalled, Revision, Stand, StoreError, error::corrupt};
+use super::{Recalled, Revision, Stand, StoreError, error::corrupt, seal::Seal};
 use proto::{
     identity::Identity,
     name::Name,
@@ -23,6 +23,7 @@ pub(super) struct ResourceRow {
     name: String,
     payload: Vec<u8>,
     requires: String,
+    sealed_by: Option<String>,
 }
 
 #[derive(FromRow)]
@@ -32,6 +33,7 @@ pub(super) struct ChangeRow {
     name: String,
     payload: Option<Vec<u8>>,
     requires: String,
+    sealed_by: Option<String>,
 }
 
 #[derive(FromRow)]
@@ -56,7 +58,9 @@ pub(super) struct ChangeColumns<'a> {
     pub(super) kind: &'static str,
     pub(super) name: &'a str,
     /// `None`: taken away.
-    pub(super) payload: Option<&'a [u8]>,
+    pub(super) payload: Option<Vec<u8>>,
+    /// The key that it is sealed with.
+    pub(super) sealed_by: Option<&'a str>,
     pub(super) requires: String,
     pub(super) spec: String,
 }
@@ -75,24 +79,22 @@ impl TryFrom<StandRow> for Stand {
 
 // === impl ResourceRow ===
 
-impl TryFrom<ResourceRow> for Resource {
-    type Error = StoreError;
-
-    fn try_from(row: ResourceRow) -> Result<Resource, StoreError> {
-        let requires = serde_json::from_str(&row.requires).map_err(|error| corrupt(error.to_string()))?;
-        Ok(Resource { key: key(&row.kind, &row.name)?, payload: row.payload.into(), requires })
+impl ResourceRow {
+    pub(super) fn open(self, seal: &Seal) -> Result<Resource, StoreError> {
+        let requires = serde_json::from_str(&self.requires).map_err(|error| corrupt(error.to_string()))?;
+        let key = key(&self.kind, &self.name)?;
+        let payload = seal.open(&key, self.payload, self.sealed_by.as_deref())?.into();
+        Ok(Resource { key, payload, requires })
     }
 }
 
 // === impl ChangeRow ===
 
-impl TryFrom<ChangeRow> for (u64, Change) {
-    type Error = StoreError;
-
-    fn try_from(row: ChangeRow) -> Result<(u64, Change), StoreError> {
-        let ChangeRow { revision, kind, name, payload, requires } = row;
+impl ChangeRow {
+    pub(super) fn open(self, seal: &Seal) -> Result<(u64, Change), StoreError> {
+        let ChangeRow { revision, kind, name, payload, requires, sealed_by } = self;
         let change = match payload {
-            Some(payload) => Change::Put(ResourceRow { kind, name, payload, requires }.try_into()?),
+            Some(payload) => Change::Put(ResourceRow { kind, name, payload, requires, sealed_by }.open(seal)?),
             None => Change::Delete(key(&kind, &name)?),
         };
         Ok((unsigned(revision)?, change))
@@ -123,17 +125,22 @@ impl TryFrom<KeyRow> for Recalled {
 
 // === impl ChangeColumns ===
 
-impl<'a> From<&'a Change> for ChangeColumns<'a> {
-    fn from(change: &'a Change) -> ChangeColumns<'a> {
+impl<'a> ChangeColumns<'a> {
+    pub(super) fn of(change: &'a Change, seal: &'a Seal) -> ChangeColumns<'a> {
         let (key, resource) = match change {
             Change::Put(resource) => (&resource.key, Some(resource)),
             Change::Delete(key) => (key, None),
+        };
+        let (payload, sealed_by) = match resource.map(|resource| seal.close(resource)) {
+            Some((payload, by)) => (Some(payload), by),
+            None => (None, None),
         };
         let requires = resource.map_or(&[][..], |resource| &resource.requires);
         ChangeColumns {
             kind: key.kind.as_str(),
             name: key.name.as_str(),
-            payload: resource.map(|resource| resource.payload.as_ref()),
+            payload,
+            sealed_by,
             requires: serde_json::Value::from(requires).to_string(),
             spec: resource.map_or_else(|| "null".into(), spec),
         }
@@ -148,6 +155,16 @@ fn spec(resource: &Resource) -> String {
 fn key(kind: &str, name: &str) -> Result<ResourceKey, StoreError> {
     let kind = Kind::parse(kind).ok_or_else(|| corrupt(format!("unknown kind {kind:?}; upgrade the control plane")))?;
     Ok(ResourceKey::new(kind, Name::parse(name).map_err(corrupt)?))
+}
+
+/// Resources as they are stored; the first that cannot be ends it.
+pub(super) fn open_resources(rows: Vec<ResourceRow>, seal: &Seal) -> Result<Vec<Resource>, StoreError> {
+    rows.into_iter().map(|row| row.open(seal)).collect()
+}
+
+/// Changes as they are stored; the first that cannot be ends it.
+pub(super) fn open_changes(rows: Vec<ChangeRow>, seal: &Seal) -> Result<Vec<(u64, Change)>, StoreError> {
+    rows.into_iter().map(|row| row.open(seal)).collect()
 }
 
 /// Rows to what they mean; the first that cannot be ends it.

@@ -7,7 +7,8 @@ use super::{
     Draft, MAX_IDEMPOTENCY_KEYS, Recalled, Revision, Stand, StoreError,
     error::{ACQUIRE_LIMIT, LOAD_LIMIT, MIGRATE_LIMIT, STEP_LIMIT, tolerant, within},
     guard::Guard,
-    rows::{ChangeColumns, ChangeRow, KeyRow, ResourceRow, RevisionRow, StandRow, read},
+    rows::{ChangeColumns, ChangeRow, KeyRow, ResourceRow, RevisionRow, StandRow, open_changes, open_resources, read},
+    seal::Seal,
 };
 use proto::{
     identity::Identity,
@@ -22,9 +23,13 @@ use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt, time::Duration};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+/// The keys that anything is sealed with.
+const KEYS: &str = "select distinct sealed_by from changes where sealed_by is not null";
+
 const STAND: &str = "select history, revision, root, at from head";
 
 pub(super) struct Sqlite {
+    seal: Seal,
     writing: SqlitePool,
     reading: SqlitePool,
 }
@@ -32,12 +37,13 @@ pub(super) struct Sqlite {
 pub(crate) struct SqliteWrite {
     guard: Guard<sqlx::Sqlite>,
     stand: Stand,
+    seal: Seal,
 }
 
 // === impl Sqlite ===
 
 impl Sqlite {
-    pub(super) async fn open(path: &str) -> Result<Sqlite, StoreError> {
+    pub(super) async fn open(path: &str, seal: Seal) -> Result<Sqlite, StoreError> {
         make_private(path);
         let options = SqliteConnectOptions::new()
             .filename(path)
@@ -49,8 +55,9 @@ impl Sqlite {
         let writing = pool(1).connect_with(options.clone()).await?;
         within(MIGRATE_LIMIT, tolerant(sqlx::migrate!("../migrations/sqlite")).run(&writing)).await?;
         found(&writing).await?;
+        seal.check(&within(STEP_LIMIT, sqlx::query_scalar(KEYS).fetch_all(&writing)).await?)?;
         // Not `read_only`: in WAL a reader has to write to the shared memory beside the file.
-        Ok(Sqlite { writing, reading: pool(4).connect_lazy_with(options.pragma("query_only", "on")) })
+        Ok(Sqlite { seal, writing, reading: pool(4).connect_lazy_with(options.pragma("query_only", "on")) })
     }
 
     pub(super) async fn close(&self) {
@@ -68,14 +75,14 @@ impl Sqlite {
             let mut transaction = self.reading.begin().await?;
             let stand: StandRow = sqlx::query_as(STAND).fetch_one(&mut *transaction).await?;
             let resources: Vec<ResourceRow> =
-                sqlx::query_as("select kind, name, payload, requires from resources order by kind, name")
+                sqlx::query_as("select kind, name, payload, requires, sealed_by from resources order by kind, name")
                     .fetch_all(&mut *transaction)
                     .await?;
             transaction.commit().await?;
             Ok::<_, sqlx::Error>((stand, resources))
         };
         let (stand, resources) = within(LOAD_LIMIT, reading).await?;
-        Ok((stand.try_into()?, read(resources)?))
+        Ok((stand.try_into()?, open_resources(resources, &self.seal)?))
     }
 
     pub(super) async fn revisions(&self, below: i64, limit: i64) -> Result<Vec<Revision>, StoreError> {
@@ -89,25 +96,25 @@ impl Sqlite {
 
     pub(super) async fn resources_at(&self, revision: i64) -> Result<Vec<Resource>, StoreError> {
         let query = sqlx::query_as(
-            "select kind, name, payload, requires
+            "select kind, name, payload, requires, sealed_by
              from (
-                 select kind, name, payload, requires,
+                 select kind, name, payload, requires, sealed_by,
                      row_number() over (partition by kind, name order by revision desc) as place
                  from changes where revision <= $1
              )
              where place = 1 and payload is not null",
         );
         let rows: Vec<ResourceRow> = within(LOAD_LIMIT, query.bind(revision).fetch_all(&self.reading)).await?;
-        read(rows)
+        open_resources(rows, &self.seal)
     }
 
     pub(super) async fn changes(&self, from: i64, to: i64) -> Result<Vec<(u64, Change)>, StoreError> {
         let query = sqlx::query_as(
-            "select revision, kind, name, payload, requires from changes
+            "select revision, kind, name, payload, requires, sealed_by from changes
              where revision > $1 and revision <= $2 order by revision, kind, name",
         );
         let rows: Vec<ChangeRow> = within(LOAD_LIMIT, query.bind(from).bind(to).fetch_all(&self.reading)).await?;
-        read(rows)
+        open_changes(rows, &self.seal)
     }
 
     pub(super) async fn recall(&self, key: &str) -> Result<Option<Recalled>, StoreError> {
@@ -165,7 +172,7 @@ impl Sqlite {
             sqlx::query_as::<_, StandRow>(STAND).fetch_one(connection).await
         };
         let row = within(STEP_LIMIT, locking).await?;
-        Ok(SqliteWrite { stand: row.try_into()?, guard })
+        Ok(SqliteWrite { stand: row.try_into()?, guard, seal: self.seal.clone() })
     }
 }
 
@@ -178,11 +185,11 @@ impl SqliteWrite {
 
     pub(super) async fn changes_since(&mut self, from: i64) -> Result<Vec<Change>, StoreError> {
         let query = sqlx::query_as(
-            "select revision, kind, name, payload, requires from changes
+            "select revision, kind, name, payload, requires, sealed_by from changes
              where revision > $1 order by revision, kind, name",
         );
         let rows: Vec<ChangeRow> = within(STEP_LIMIT, query.bind(from).fetch_all(self.guard.connection())).await?;
-        Ok(read::<_, (u64, Change)>(rows)?.into_iter().map(|(_, change)| change).collect())
+        Ok(open_changes(rows, &self.seal)?.into_iter().map(|(_, change)| change).collect())
     }
 
     pub(super) async fn recall(&mut self, key: &str) -> Result<Option<Recalled>, StoreError> {
@@ -201,7 +208,7 @@ impl SqliteWrite {
         let connection = self.guard.connection();
         let writing = async {
             for change in draft.changes {
-                write_change(connection, draft, &ChangeColumns::from(change)).await?;
+                write_change(connection, draft, &ChangeColumns::of(change, &self.seal)).await?;
             }
             write_revision(connection, draft).await
         };
@@ -280,30 +287,35 @@ async fn write_change(
     columns: &ChangeColumns<'_>,
 ) -> Result<(), sqlx::Error> {
     let revision = super::signed(draft.identity.revision);
-    sqlx::query("insert into changes (revision, kind, name, payload, requires) values ($1, $2, $3, $4, $5)")
-        .bind(revision)
-        .bind(columns.kind)
-        .bind(columns.name)
-        .bind(columns.payload)
-        .bind(&columns.requires)
-        .execute(&mut *connection)
-        .await?;
-    let query = match columns.payload {
+    sqlx::query(
+        "insert into changes (revision, kind, name, payload, requires, sealed_by) values ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(revision)
+    .bind(columns.kind)
+    .bind(columns.name)
+    .bind(&columns.payload)
+    .bind(&columns.requires)
+    .bind(columns.sealed_by)
+    .execute(&mut *connection)
+    .await?;
+    let query = match &columns.payload {
         None => {
             sqlx::query("delete from resources where kind = $1 and name = $2").bind(columns.kind).bind(columns.name)
         }
         Some(payload) => sqlx::query(
-            "insert into resources (kind, name, payload, requires, spec, revision) values ($1, $2, $3, $4, $5, $6)
+            "insert into resources (kind, name, payload, requires, spec, revision, sealed_by)
+             values ($1, $2, $3, $4, $5, $6, $7)
              on conflict (kind, name) do update
              set payload = excluded.payload, requires = excluded.requires, spec = excluded.spec,
-                 revision = excluded.revision",
+                 revision = excluded.revision, sealed_by = excluded.sealed_by",
         )
         .bind(columns.kind)
         .bind(columns.name)
         .bind(payload)
         .bind(&columns.requires)
         .bind(&columns.spec)
-        .bind(revision),
+        .bind(revision)
+        .bind(columns.sealed_by),
     };
     query.execute(connection).await.map(drop)
 }

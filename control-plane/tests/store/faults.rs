@@ -2,7 +2,7 @@
 
 use crate::{
     commits::{assert_history_adds_up, retrying},
-    harness::{Database, Hand, key, on_both, proposal, route, until},
+    harness::{Database, Hand, key, on_both, proposal, route, seal, until},
 };
 use control_plane::commit::CommitError;
 use proto::resource::Change;
@@ -151,7 +151,7 @@ async fn tables_that_contradict_their_root_are_not_taken_over(database: Database
     let head = instance.publisher.head();
     let mut hand = database.hand().await;
     hand.run("delete from resources where name = 'a'").await;
-    let error = control_plane::store::Store::open(&database.url, 10).await.unwrap();
+    let error = control_plane::store::Store::open(&database.url, 10, seal(&["k"])).await.unwrap();
     let telemetry = Arc::new(control_plane::telemetry::Telemetry::new());
     let opened = control_plane::publisher::Publisher::open(error, telemetry).await;
     assert!(opened.is_err_and(|error| error.to_string().contains("root hash")));

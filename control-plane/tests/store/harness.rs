@@ -3,7 +3,7 @@
 use control_plane::{
     commit::{CommitError, Committed, Committer, Plan, Proposal},
     publisher::{Head, Publisher},
-    store::Store,
+    store::{Seal, Store},
     telemetry::Telemetry,
 };
 use prost::Message;
@@ -126,17 +126,26 @@ impl Database {
         }
     }
 
+    pub(crate) fn kind(&self) -> &DatabaseKind {
+        &self.kind
+    }
+
+    /// A control plane with other keys than the usual one.
+    pub(crate) async fn instance_with(&self, keys: &[&str]) -> Instance {
+        open(&self.url, 10_000, keys).await
+    }
+
     pub(crate) async fn instance(&self) -> Instance {
         self.instance_keeping(10_000).await
     }
 
     pub(crate) async fn instance_keeping(&self, retention: u64) -> Instance {
-        open(&self.url, retention).await
+        open(&self.url, retention, &["k"]).await
     }
 
     /// One that reaches the database by another way.
     pub(crate) async fn instance_at(&self, url: &str) -> Instance {
-        open(url, 10_000).await
+        open(url, 10_000, &["k"]).await
     }
 }
 
@@ -213,8 +222,14 @@ impl Drop for Instance {
     }
 }
 
-async fn open(url: &str, retention: u64) -> Instance {
-    let store = Store::open(url, retention).await.unwrap();
+/// The keys of these texts; each is made as long as a key has to be.
+pub(crate) fn seal(texts: &[&str]) -> Seal {
+    let texts: Vec<String> = texts.iter().map(|text| text.repeat(32)).collect();
+    Seal::new(texts.iter().map(String::as_str)).unwrap()
+}
+
+async fn open(url: &str, retention: u64, keys: &[&str]) -> Instance {
+    let store = Store::open(url, retention, seal(keys)).await.unwrap();
     let telemetry = Arc::new(Telemetry::new());
     let publisher = Arc::new(Publisher::open(store.clone(), telemetry.clone()).await.unwrap());
     let committer = Committer::new(store.clone(), publisher.clone(), telemetry);

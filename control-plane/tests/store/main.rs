@@ -13,4 +13,5 @@ mod harness;
 mod history;
 mod meddler;
 mod outages;
+mod sealed;
 mod streams;

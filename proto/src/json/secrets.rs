@@ -46,6 +46,16 @@ pub fn fill(kind: Kind, value: &mut Value, faults: &mut Faults, read: &dyn Fn(Pl
     });
 }
 
+/// Whether the resource holds a secret.
+pub fn has(resource: &Resource) -> bool {
+    let decoded = DynamicMessage::decode(descriptor(resource.key.kind), resource.payload.clone());
+    let mut known = HashMap::new();
+    // What cannot be read may be anything.
+    let Ok(message) = decoded else { return true };
+    collect(&message, &mut known);
+    !known.is_empty()
+}
+
 /// The resource with the stored secret in the place of each digest that is of one. A digest of nothing stays, and is a
 /// fault when the resource is checked.
 pub fn keep(resource: Resource, stored: Option<&Resource>) -> Resource {
