@@ -55,9 +55,14 @@ async fn open_and_serve(clients: &Rc<Clients>, mut opened: Opened, door: &Rc<Doo
     }
     let Opened { stream, read, address } = opened;
     let peer = Rc::new(clients.peer(door, address));
-    let Some(tls) = clients.tls.as_ref().filter(|_| door.scheme == Scheme::Https) else {
-        let inbound = Inbound::new(ClientSocket::Plain(stream), read);
-        return serve_either(clients, &peer, inbound).await;
+    let tls = match (door.scheme, &clients.tls) {
+        (Scheme::Http, _) => {
+            let inbound = Inbound::new(ClientSocket::Plain(stream), read);
+            return serve_either(clients, &peer, inbound).await;
+        }
+        (Scheme::Https, Some(tls)) => tls,
+        // A node with such a listener has one; in the clear nobody is served by mistake.
+        (Scheme::Https, None) => return,
     };
     let within = clients.local.settings.header_timeout;
     let stream = match Box::pin(tls.accept(Preread::new(stream, read), within)).await {

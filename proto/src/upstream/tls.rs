@@ -116,7 +116,9 @@ fn authorities(text: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     let mut roots = RootCertStore::empty();
     for (at, section) in <(SectionKind, Vec<u8>)>::pem_slice_iter(text.as_bytes()).enumerate() {
         let number = at + 1;
-        let (kind, der) = section.map_err(|error| format!("block {number} is not PEM: {error}"))?;
+        let (kind, der) = section
+            // An error of the reader quotes what it read.
+            .map_err(|_| format!("block {number} is not PEM; it begins with -----BEGIN CERTIFICATE-----"))?;
         if kind != SectionKind::Certificate {
             return Err(format!("block {number} is not a CERTIFICATE; nothing else belongs here"));
         }
