@@ -262,7 +262,9 @@ pub(crate) fn clip(mut text: String, limit: usize) -> String {
 
 fn read_secret(file: &Path) -> anyhow::Result<String> {
     let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    if fs::metadata(file)?.permissions().mode() & 0o007 != 0 {
+    // What an engine of containers mounts there has the mode of the host, and only who is in the container sees it.
+    let is_mounted = file.starts_with("/run/secrets");
+    if !is_mounted && fs::metadata(file)?.permissions().mode() & 0o007 != 0 {
         warn!(file = %file.display(), "everybody on this machine can read a secret; chmod 600 it");
     }
     let text = text.trim();
