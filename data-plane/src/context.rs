@@ -7,7 +7,7 @@ mod upload;
 mod values;
 
 pub(crate) use body::RequestBody;
-pub(crate) use hop::{is_hop_by_hop, is_trailer, strip_hop_by_hop, strip_named, strip_untrailable};
+pub(crate) use hop::{is_hop_by_hop, strip_hop_by_hop, strip_known, strip_named, strip_untrailable};
 pub(crate) use upload::{Upload, UploadBody, UploadFault};
 pub(crate) use values::Values;
 

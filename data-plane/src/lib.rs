@@ -11,6 +11,7 @@ pub mod app;
 mod chunked;
 mod context;
 mod drain;
+mod encoding;
 mod error;
 #[cfg(feature = "figures")]
 pub mod figures;
@@ -18,6 +19,7 @@ mod filter;
 mod inbound;
 mod json;
 mod listener;
+mod pieces;
 mod pool;
 mod proxy;
 mod router;

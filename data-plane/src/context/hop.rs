@@ -22,7 +22,7 @@ pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
 
 /// Whether a trailer of that name may be passed on: not what frames or routes a message, says who sends it, or says how to
 /// read it, for some take trailers for headers (RFC 9110, 6.5.1).
-pub(crate) fn is_trailer(name: &HeaderName) -> bool {
+fn is_trailer(name: &HeaderName) -> bool {
     let banned = [
         header::AUTHORIZATION,
         header::CACHE_CONTROL,
@@ -39,6 +39,12 @@ pub(crate) fn is_trailer(name: &HeaderName) -> bool {
         header::SET_COOKIE,
     ];
     !is_hop_by_hop(name) && !banned.contains(name) && !name.as_str().starts_with("x-forwarded-")
+}
+
+/// Takes out what belongs to one connection by its name alone: HTTP/2 has no `Connection` that could name more.
+pub(crate) fn strip_known(headers: &mut HeaderMap) {
+    let known: Vec<HeaderName> = headers.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
+    known.iter().for_each(|name| drop(headers.remove(name)));
 }
 
 /// Takes out of trailers what may not be passed on.

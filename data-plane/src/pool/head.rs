@@ -4,7 +4,10 @@
 //! be read in two ways is refused, and its connection closed.
 
 use super::call::Outgoing;
-use crate::context::{is_hop_by_hop, strip_named};
+use crate::{
+    context::{is_hop_by_hop, strip_named},
+    encoding,
+};
 use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use httparse::{EMPTY_HEADER, ParserConfig, Status};
@@ -81,34 +84,14 @@ pub(super) fn encode(outgoing: &Outgoing<'_>, framing: RequestFraming, out: &mut
             empty = true;
             continue;
         }
-        encode_field(name, value, out);
+        encoding::field(name, value, out);
     }
     match framing {
         RequestFraming::None if empty => out.extend_from_slice(b"content-length: 0\r\n"),
         RequestFraming::None => {}
-        RequestFraming::Length(len) => {
-            out.extend_from_slice(b"content-length: ");
-            out.extend_from_slice(itoa::Buffer::new().format(len).as_bytes());
-            out.extend_from_slice(b"\r\n");
-        }
+        RequestFraming::Length(len) => encoding::content_length(len, out),
         RequestFraming::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
     }
-    out.extend_from_slice(b"\r\n");
-}
-
-/// Appends the end of a body in chunks.
-pub(super) fn encode_trailers(trailers: Option<&HeaderMap>, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"0\r\n");
-    for (name, value) in trailers.into_iter().flatten() {
-        encode_field(name, value, out);
-    }
-    out.extend_from_slice(b"\r\n");
-}
-
-fn encode_field(name: &HeaderName, value: &HeaderValue, out: &mut Vec<u8>) {
-    out.extend_from_slice(name.as_str().as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value.as_bytes());
     out.extend_from_slice(b"\r\n");
 }
 

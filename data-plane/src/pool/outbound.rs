@@ -1,14 +1,14 @@
 //! A request on its way out: the head and what is there of the body in one write, then the rest as it comes.
 
-use super::{
-    head::{self, RequestFraming},
-    stream::Stream,
+use super::{head::RequestFraming, stream::Stream};
+use crate::{
+    context::{UploadBody, UploadFault},
+    encoding,
+    pieces::Pieces,
 };
-use crate::context::{UploadBody, UploadFault};
-use bytes::{Buf, Bytes};
 use http_body::Frame;
 use std::{
-    io::{self, IoSlice, Write},
+    io,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -17,11 +17,7 @@ use tokio::io::AsyncWrite;
 /// A request on its way out.
 #[derive(Debug)]
 pub(super) struct Outbound {
-    // What is to be written, in this order; the first is the head, or what frames a chunk.
-    prefix: Vec<u8>,
-    at: usize,
-    data: Bytes,
-    suffix: &'static [u8],
+    pieces: Pieces,
     body: Option<UploadBody>,
     framing: RequestFraming,
     written: u64,
@@ -54,12 +50,8 @@ pub(super) enum OutboundError {
 impl Outbound {
     /// A request of that head.
     pub(super) fn new(head: Vec<u8>, body: Option<UploadBody>, framing: RequestFraming) -> Outbound {
-        let (data, suffix) = (Bytes::new(), &b""[..]);
         Outbound {
-            prefix: head,
-            at: 0,
-            data,
-            suffix,
+            pieces: Pieces::new(head),
             body,
             framing,
             written: 0,
@@ -87,9 +79,9 @@ impl Outbound {
             && body.has_begun()
         {
             // One piece at most was taken out, and nothing of it was written.
-            body.give_back(std::mem::take(&mut self.data));
+            body.give_back(std::mem::take(&mut self.pieces.data));
         }
-        (self.body.take().filter(|body| !body.has_begun()), self.prefix)
+        (self.body.take().filter(|body| !body.has_begun()), self.pieces.into_buffer())
     }
 
     /// Writes until all of it is written; never ready once the upstream takes no more.
@@ -99,11 +91,11 @@ impl Outbound {
         }
         loop {
             // What there is of the body goes with the head.
-            if self.data.is_empty() && self.suffix.is_empty() && self.body.is_some() {
+            if self.pieces.has_room() && self.body.is_some() {
                 match self.fill(cx) {
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(fault)) => return Poll::Ready(Err(OutboundError::Upload(fault))),
-                    Poll::Pending if self.at == self.prefix.len() => {
+                    Poll::Pending if self.pieces.is_prefix_written() => {
                         // The upstream may wait for just what was written; if it does not take that, it is the one that
                         // is waited for.
                         ready!(self.poll_flush(stream, cx));
@@ -113,7 +105,7 @@ impl Outbound {
                     Poll::Pending => {}
                 }
             }
-            if self.at == self.prefix.len() && self.data.is_empty() && self.suffix.is_empty() {
+            if self.pieces.is_written() {
                 if self.body.is_none() {
                     return self.poll_flush(stream, cx).map(Ok);
                 }
@@ -162,28 +154,22 @@ impl Outbound {
             Poll::Ready(frame) => frame.transpose()?,
         };
         self.moved = true;
-        if self.at == self.prefix.len() {
-            self.prefix.clear();
-            self.at = 0;
-        }
         match (frame.map(Frame::into_data), self.framing) {
             // A chunk without bytes would be the end.
             (Some(Ok(data)), RequestFraming::Chunked) if !data.is_empty() => {
-                // To write into memory cannot fail.
-                write!(self.prefix, "{:x}\r\n", data.len()).ok();
-                self.data = data;
-                self.suffix = b"\r\n";
+                encoding::chunk(data.len(), self.pieces.prefix());
+                (self.pieces.data, self.pieces.suffix) = (data, b"\r\n");
             }
             (Some(Ok(data)), RequestFraming::Chunked | RequestFraming::Length(_) | RequestFraming::None) => {
-                self.data = data
+                self.pieces.data = data
             }
             (Some(Err(frame)), RequestFraming::Chunked) => {
                 self.body = None;
-                head::encode_trailers(frame.trailers_ref(), &mut self.prefix);
+                encoding::last_chunk(frame.trailers_ref(), self.pieces.prefix());
             }
             (None, RequestFraming::Chunked) => {
                 self.body = None;
-                head::encode_trailers(None, &mut self.prefix);
+                encoding::last_chunk(None, self.pieces.prefix());
             }
             (Some(Err(_)) | None, RequestFraming::Length(_) | RequestFraming::None) => self.body = None,
         }
@@ -191,23 +177,16 @@ impl Outbound {
     }
 
     fn poll_write(&self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let prefix = &self.prefix[self.at..];
-        let stream = Pin::new(stream);
-        if self.data.is_empty() && self.suffix.is_empty() {
-            return stream.poll_write(cx, prefix);
-        }
-        stream.poll_write_vectored(cx, &[IoSlice::new(prefix), IoSlice::new(&self.data), IoSlice::new(self.suffix)])
+        self.pieces.write(|pieces| match pieces {
+            [piece] => Pin::new(stream).poll_write(cx, piece),
+            pieces => Pin::new(stream).poll_write_vectored(cx, pieces),
+        })
     }
 
-    fn advance(&mut self, mut n: usize) {
+    fn advance(&mut self, n: usize) {
         self.moved = true;
         self.flushed = false;
         self.written += n as u64;
-        let prefix = n.min(self.prefix.len() - self.at);
-        self.at += prefix;
-        n -= prefix;
-        let data = n.min(self.data.len());
-        self.data.advance(data);
-        self.suffix = &self.suffix[n - data..];
+        self.pieces.advance(n);
     }
 }

@@ -1,6 +1,6 @@
 //! What a client may do on a connection of HTTP/1, in good order and otherwise, and what becomes of its answers.
 
-use super::harness::{Backend, DEADLINE, Node, forward, ok, respond, settings};
+use super::harness::{Backend, DEADLINE, Node, forward, respond, settings};
 use crate::settings::Settings;
 use std::{
     io::{ErrorKind, Read},
@@ -67,16 +67,7 @@ fn an_old_client_gets_no_chunks_and_notices_what_is_cut_off() {
 
 #[test]
 fn a_client_that_closed_its_half_gets_its_answer() {
-    let (asked, wait) = channel();
-    let (go, going) = channel::<()>();
-    let going = Mutex::new(going);
-    let backend = Backend::start(move |_, mut conn| {
-        while conn.request().is_some() {
-            asked.send(()).unwrap();
-            going.lock().unwrap().recv().unwrap();
-            conn.send(ok("done"));
-        }
-    });
+    let (backend, wait, go) = Backend::held();
     let node = Node::start(&forward(&[backend.address]));
     for version in ["1.1", "1.0"] {
         let mut client = node.connect();

@@ -1,6 +1,6 @@
 //! A node that stops fails nobody.
 
-use super::harness::{Backend, DEADLINE, Node, forward, ok, respond};
+use super::harness::{Backend, DEADLINE, Node, forward, respond};
 use std::{
     net::TcpStream,
     sync::mpsc::channel,
@@ -11,16 +11,7 @@ const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 #[test]
 fn who_is_in_flight_or_in_the_queue_is_answered() {
-    let (asked, wait) = channel();
-    let (go, going) = channel::<()>();
-    let going = std::sync::Mutex::new(going);
-    let backend = Backend::start(move |_, mut conn| {
-        while conn.request().is_some() {
-            asked.send(()).unwrap();
-            going.lock().unwrap().recv().unwrap();
-            conn.send(ok("done"));
-        }
-    });
+    let (backend, wait, go) = Backend::held();
     let node = Node::start(&forward(&[backend.address]));
     let address = node.address;
     let mut busy = node.connect();

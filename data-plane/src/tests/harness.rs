@@ -19,7 +19,10 @@ use serde_json::{Value, json};
 use std::{
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
-    sync::Arc,
+    sync::{
+        Arc, Mutex,
+        mpsc::{Receiver, Sender, channel},
+    },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -365,6 +368,21 @@ impl Backend {
             }
         });
         Backend { address }
+    }
+
+    /// Says when it was asked, and answers `done` when it is told to.
+    pub(super) fn held() -> (Backend, Receiver<()>, Sender<()>) {
+        let (asked, wait) = channel();
+        let (go, going) = channel();
+        let going = Mutex::new(going);
+        let backend = Backend::start(move |_, mut conn| {
+            while conn.request().is_some() {
+                asked.send(()).unwrap();
+                going.lock().unwrap().recv().unwrap();
+                conn.send(ok("done"));
+            }
+        });
+        (backend, wait, go)
     }
 
     /// Answers every request with what came: the head as text in the body.

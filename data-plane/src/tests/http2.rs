@@ -397,16 +397,7 @@ fn an_answer_that_is_cut_off_is_reset() {
 
 #[test]
 fn a_drain_loses_no_stream() {
-    let (asked, wait) = channel();
-    let (go, going) = channel::<()>();
-    let going = Mutex::new(going);
-    let backend = Backend::start(move |_, mut conn| {
-        while conn.request().is_some() {
-            asked.send(()).unwrap();
-            going.lock().unwrap().recv().unwrap();
-            conn.send(ok("done"));
-        }
-    });
+    let (backend, wait, go) = Backend::held();
     let node = Node::start(&forward(&[backend.address]));
     let mut client = begin(&node);
     client.send(frame(4, 1, 0, b""));

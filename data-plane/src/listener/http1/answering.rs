@@ -1,11 +1,10 @@
 //! An answer on its way to the client: the head and what is there of the body in one write, then the rest as it comes.
 
-use super::encode::{self, AnswerFraming};
-use crate::{context::is_trailer, inbound::Inbound, proxy::AnswerBody, wire::Wire};
-use bytes::{Buf, Bytes};
+use super::encode::AnswerFraming;
+use crate::{context::strip_untrailable, encoding, inbound::Inbound, pieces::Pieces, proxy::AnswerBody, wire::Wire};
+use bytes::Bytes;
 use http_body::{Body, Frame};
 use std::{
-    io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -16,11 +15,7 @@ const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 /// An answer on its way.
 #[derive(Debug)]
 pub(super) struct Answering {
-    // What is to be written, in this order; the first is the head, or what frames a chunk.
-    prefix: Vec<u8>,
-    at: usize,
-    data: Bytes,
-    suffix: &'static [u8],
+    pieces: Pieces,
     body: Option<AnswerBody>,
     framing: AnswerFraming,
     // It goes no further than what is to be written.
@@ -43,35 +38,23 @@ pub(super) enum Sent {
 impl Answering {
     /// An answer of that head. What has no body has none left, unless it goes on as another protocol.
     pub(super) fn new(head: Vec<u8>, body: Option<AnswerBody>, framing: AnswerFraming) -> Answering {
-        Answering {
-            prefix: head,
-            at: 0,
-            data: Bytes::new(),
-            suffix: b"",
-            body,
-            framing,
-            cut: false,
-            asked: false,
-            stuck: false,
-        }
+        Answering { pieces: Pieces::new(head), body, framing, cut: false, asked: false, stuck: false }
     }
 
     /// The buffer of the head, and the body if it was not asked for.
     pub(super) fn into_parts(self) -> (Vec<u8>, Option<AnswerBody>) {
-        (self.prefix, self.body)
+        (self.pieces.into_buffer(), self.body)
     }
 
     /// Whether it waits for more of the body, with everything written that there is.
     pub(super) fn is_written(&self) -> bool {
-        self.at == self.prefix.len() && self.data.is_empty() && self.suffix.is_empty()
+        self.pieces.is_written()
     }
 
     /// Puts a harmless byte in front of the next chunk, to see whether anybody is there: a zero more before its size.
     pub(super) fn probe(&mut self) {
         if self.framing == AnswerFraming::Chunked && self.body.is_some() && self.is_written() {
-            self.prefix.clear();
-            self.prefix.push(b'0');
-            self.at = 0;
+            self.pieces.prefix().push(b'0');
         }
     }
 
@@ -108,9 +91,9 @@ impl Answering {
             } else if is_written {
                 return self.poll_end(inbound, cx);
             }
-            match self.poll_write(inbound, cx) {
+            match self.pieces.write(|pieces| inbound.poll_write(pieces, cx)) {
                 Poll::Ready(Ok(n)) if n > 0 => {
-                    self.advance(n);
+                    self.pieces.advance(n);
                     if std::mem::take(&mut self.stuck) {
                         wire.progress();
                     }
@@ -140,10 +123,6 @@ impl Answering {
 
     // The next piece of the body, framed.
     fn frame(&mut self, frame: Frame<Bytes>) {
-        if self.at == self.prefix.len() {
-            self.prefix.clear();
-            self.at = 0;
-        }
         let is_last = self.body.as_ref().is_none_or(|body| body.is_end_stream());
         let frame = match frame.into_data() {
             Ok(data) => {
@@ -151,16 +130,16 @@ impl Answering {
                     // A chunk without bytes would be the end.
                     AnswerFraming::Chunked if data.is_empty() => {}
                     AnswerFraming::Chunked => {
-                        encode::chunk(data.len(), &mut self.prefix);
-                        (self.data, self.suffix) = (data, b"\r\n");
+                        encoding::chunk(data.len(), self.pieces.prefix());
+                        (self.pieces.data, self.pieces.suffix) = (data, b"\r\n");
                     }
                     // More than was said is not passed on: it would be taken for the next answer.
                     AnswerFraming::Length(left) if data.len() as u64 > *left => self.cut(),
                     AnswerFraming::Length(left) => {
                         *left -= data.len() as u64;
-                        self.data = data;
+                        self.pieces.data = data;
                     }
-                    AnswerFraming::Close => self.data = data,
+                    AnswerFraming::Close => self.pieces.data = data,
                     AnswerFraming::None => {}
                 }
                 if is_last {
@@ -171,11 +150,8 @@ impl Answering {
             Err(frame) => frame,
         };
         if let (AnswerFraming::Chunked, Ok(mut trailers)) = (self.framing, frame.into_trailers()) {
-            let banned: Vec<_> = trailers.keys().filter(|name| !is_trailer(name)).cloned().collect();
-            for name in banned {
-                trailers.remove(name);
-            }
-            encode::trailers(&trailers, &mut self.prefix);
+            strip_untrailable(&mut trailers);
+            encoding::last_chunk(Some(&trailers), self.pieces.prefix());
             self.body = None;
         }
     }
@@ -184,8 +160,8 @@ impl Answering {
         // Its drop writes the record, if its end did not.
         self.body = None;
         match self.framing {
-            AnswerFraming::Chunked if self.suffix.is_empty() => self.suffix = LAST_CHUNK,
-            AnswerFraming::Chunked => self.suffix = b"\r\n0\r\n\r\n",
+            AnswerFraming::Chunked if self.pieces.suffix.is_empty() => self.pieces.suffix = LAST_CHUNK,
+            AnswerFraming::Chunked => self.pieces.suffix = b"\r\n0\r\n\r\n",
             AnswerFraming::Length(left) => self.cut |= left > 0,
             AnswerFraming::Close | AnswerFraming::None => {}
         }
@@ -194,25 +170,5 @@ impl Answering {
     fn cut(&mut self) {
         self.body = None;
         self.cut = true;
-    }
-
-    fn poll_write(&self, inbound: &Inbound, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let prefix = IoSlice::new(&self.prefix[self.at..]);
-        let all = [prefix, IoSlice::new(&self.data), IoSlice::new(self.suffix)];
-        let used = match (self.data.is_empty(), self.suffix.is_empty()) {
-            (true, true) => 1,
-            (false, true) => 2,
-            (_, false) => 3,
-        };
-        inbound.poll_write(&all[..used], cx)
-    }
-
-    fn advance(&mut self, mut n: usize) {
-        let prefix = n.min(self.prefix.len() - self.at);
-        self.at += prefix;
-        n -= prefix;
-        let data = n.min(self.data.len());
-        self.data.advance(data);
-        self.suffix = &self.suffix[n - data..];
     }
 }

@@ -1,7 +1,7 @@
 //! Answers as bytes: the head, and how the body is framed.
 
-use http::{HeaderMap, HeaderValue, StatusCode, header, response::Parts};
-use std::io::Write;
+use crate::encoding;
+use http::{StatusCode, header, response::Parts};
 
 /// How the body of an answer is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub(super) fn head(parts: &Parts, framing: AnswerFraming, persistence: Persisten
             header::DATE => dated = true,
             _ => {}
         }
-        field(name.as_str(), value, out);
+        encoding::field(name, value, out);
     }
     if !dated {
         out.extend_from_slice(b"date: ");
@@ -54,11 +54,7 @@ pub(super) fn head(parts: &Parts, framing: AnswerFraming, persistence: Persisten
         out.extend_from_slice(b"\r\n");
     }
     match framing {
-        AnswerFraming::Length(length) => {
-            out.extend_from_slice(b"content-length: ");
-            out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
-            out.extend_from_slice(b"\r\n");
-        }
+        AnswerFraming::Length(length) => encoding::content_length(length, out),
         AnswerFraming::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         AnswerFraming::None | AnswerFraming::Close => {}
     }
@@ -67,28 +63,6 @@ pub(super) fn head(parts: &Parts, framing: AnswerFraming, persistence: Persisten
         Persistence::KeepAlive => b"connection: keep-alive\r\n\r\n",
         Persistence::Close => b"connection: close\r\n\r\n",
     });
-}
-
-/// Appends the beginning of a chunk; its bytes and an empty line follow.
-pub(super) fn chunk(len: usize, out: &mut Vec<u8>) {
-    // To write into memory cannot fail.
-    write!(out, "{len:x}\r\n").ok();
-}
-
-/// Appends the last chunk and the trailers.
-pub(super) fn trailers(trailers: &HeaderMap, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"0\r\n");
-    for (name, value) in trailers {
-        field(name.as_str(), value, out);
-    }
-    out.extend_from_slice(b"\r\n");
-}
-
-fn field(name: &str, value: &HeaderValue, out: &mut Vec<u8>) {
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value.as_bytes());
-    out.extend_from_slice(b"\r\n");
 }
 
 // RFC 9110, 8.6.

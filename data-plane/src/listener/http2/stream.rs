@@ -2,13 +2,13 @@
 
 use super::super::accept::Clients;
 use crate::{
-    context::{Peer, RequestBody, is_hop_by_hop, is_trailer},
+    context::{Peer, RequestBody, strip_known, strip_untrailable},
     error::Error,
     proxy::{self, AnswerBody},
 };
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream, server::SendResponse};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header, response::Parts};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header, response::Parts};
 use http_body::Body;
 use std::{future::poll_fn, pin::pin, rc::Rc, task::Poll};
 
@@ -97,10 +97,7 @@ fn judge(headers: &mut HeaderMap, uri: &Uri, max_headers: usize) -> Result<(), E
 // What an answer has here, and what it has not. The length is `None` where there is no body to have one.
 fn complete(parts: &mut Parts, length: Option<Option<u64>>, date: &[u8]) {
     let headers = &mut parts.headers;
-    let banned: Vec<HeaderName> = headers.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
-    for name in banned {
-        headers.remove(name);
-    }
+    strip_known(headers);
     match length {
         None => {}
         Some(Some(length)) => drop(headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length))),
@@ -135,10 +132,7 @@ async fn send(stream: &mut SendStream<Bytes>, body: AnswerBody, clients: &Client
             }
             Err(frame) => {
                 let Ok(mut trailers) = frame.into_trailers() else { continue };
-                let banned: Vec<HeaderName> = trailers.keys().filter(|name| !is_trailer(name)).cloned().collect();
-                for name in banned {
-                    trailers.remove(name);
-                }
+                strip_untrailable(&mut trailers);
                 return stream.send_trailers(trailers).map_err(|_| Cut);
             }
         }

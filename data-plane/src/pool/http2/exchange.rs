@@ -2,7 +2,7 @@
 
 use super::{Acquired, Download, Lease, upload::Upload};
 use crate::{
-    context::{UploadBody, UploadFault, is_hop_by_hop},
+    context::{UploadBody, UploadFault, strip_known},
     error::Error,
     pool::{
         call::Call,
@@ -19,7 +19,7 @@ use h2::{
     client::{ResponseFuture, SendRequest},
 };
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header,
+    HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header,
     uri::{Authority, Parts, Scheme},
 };
 use proto::upstream::Protocol;
@@ -175,7 +175,7 @@ fn answer(
         if headers.get_all(header::CONTENT_LENGTH).iter().nth(1).is_some() {
             return Err(SendError::Final(Error::BadResponse));
         }
-        strip(headers);
+        strip_known(headers);
         if status == StatusCode::NO_CONTENT {
             headers.remove(header::CONTENT_LENGTH);
         }
@@ -183,11 +183,6 @@ fn answer(
         let left = if bodiless || status == StatusCode::NOT_MODIFIED { Some(0) } else { length };
         Ok((response, left))
     }
-}
-
-fn strip(headers: &mut HeaderMap) {
-    let names: Vec<HeaderName> = headers.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
-    names.iter().for_each(|name| drop(headers.remove(name)));
 }
 
 // Why there is no response, and whether the request may be sent again.
