@@ -118,6 +118,13 @@ pub(super) fn decode(bytes: &mut BytesMut, method: &Method) -> Result<Option<Hea
         }
     }
     let head = bytes.split_to(len).freeze();
+    // The parser takes a bare line feed for the end of a line, and passes over empty ones; others do not. Each line ends
+    // where the name of the next begins.
+    let ends = |end: usize| head[..end].ends_with(b"\r\n");
+    let is_strict = head.starts_with(b"HTTP/") && head.ends_with(b"\r\n\r\n");
+    if !is_strict || !fields[..count].iter().all(|field| ends(field.name.0)) {
+        return Err(BadHead);
+    }
     let mut headers = HeaderMap::with_capacity(count + 4);
     let mut signs = Signs::default();
     for field in &fields[..count] {
@@ -240,6 +247,22 @@ mod tests {
             "2 200 OK",
         ] {
             check(bad, get.clone(), Err(BadHead));
+        }
+    }
+
+    #[test]
+    fn a_line_ends_with_carriage_return_and_line_feed() {
+        assert!(decode_text("HTTP/1.1 200 OK\r\na: 1\r\n\r\n", Method::GET).is_ok());
+        for bad in [
+            "HTTP/1.1 200 OK\na: 1\r\n\r\n",
+            "HTTP/1.1 200 OK\r\na: 1\nb: 2\r\n\r\n",
+            "HTTP/1.1 200 OK\r\na: 1\n\r\n",
+            "HTTP/1.1 200 OK\r\na: 1\r\n\n",
+            "HTTP/1.1 200 OK\n\n",
+            "\r\nHTTP/1.1 200 OK\r\n\r\n",
+            "\nHTTP/1.1 200 OK\r\n\r\n",
+        ] {
+            assert!(matches!(decode_text(bad, Method::GET), Err(BadHead)), "{bad:?}");
         }
     }
 
