@@ -231,7 +231,8 @@ impl Http1Download {
                         *length -= len as u64;
                         return Poll::Ready(Ok(Some(Frame::data(connection.buffer.split_to(len).freeze()))));
                     }
-                    usize::try_from(*length).unwrap_or(ROOM).min(ROOM)
+                    // One byte more than may come, so that the last read does not fill its room.
+                    usize::try_from(*length).map_or(ROOM, |left| left.saturating_add(1).min(ROOM))
                 }
                 Left::Chunked(chunked) => {
                     match chunked.decode(&mut connection.buffer).map_err(|_| DownloadFault::Truncated)? {

@@ -35,11 +35,15 @@ impl Stream {
         Stream::Tls(Box::new(Tls(stream)))
     }
 
-    /// Whether nothing came and the other end is there, as far as the runtime knows: to ask the kernel would cost a call.
+    /// Whether nothing came and the other end is there. That the runtime knows mostly: a read that did not fill its room told
+    /// it that there is no more. Only after one that did is the kernel asked, which costs a call.
     pub(super) fn is_quiet(&mut self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
         match self {
-            Stream::Plain(stream) => stream.poll_read_ready(&mut cx).is_pending(),
+            Stream::Plain(stream) => {
+                stream.poll_read_ready(&mut cx).is_pending()
+                    || matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+            }
             // What can be read may be tickets for the next handshake, which are nothing.
             Stream::Tls(tls) => Pin::new(&mut tls.0).poll_fill_buf(&mut cx).is_pending(),
         }

@@ -312,3 +312,21 @@ fn events_arrive_as_they_are_sent() {
     }
     assert_eq!((client.line().as_deref(), client.line().as_deref()), (Some("0"), Some("")));
 }
+
+#[test]
+fn a_connection_is_used_again_however_large_its_bodies_are() {
+    let backend = Backend::start(|number, mut conn| {
+        while let Some(request) = conn.request() {
+            let length: usize = request.line.split(['/', ' ']).nth(2).and_then(|text| text.parse().ok()).unwrap();
+            conn.send(format!("HTTP/1.1 200 OK\r\nx-connection: {number}\r\ncontent-length: {length}\r\n\r\n"));
+            conn.send(vec![b'x'; length]);
+        }
+    });
+    let node = Node::start(&forward(&[backend.address]));
+    let mut client = node.connect();
+    for length in [1, 4_096, 8_192, 57_344, 65_536, 65_537, 100_000, 1 << 20].repeat(3) {
+        client.send(format!("GET /{length} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        let answer = client.response();
+        assert_eq!((answer.body.len(), answer.header("x-connection")), (length, Some("0")));
+    }
+}
