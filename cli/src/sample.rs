@@ -6,8 +6,9 @@
 use crate::{failure::Failure, output::tell, serve::multi_thread, stop::stop};
 use axum::{
     Json, Router,
+    body::to_bytes,
     extract::{ConnectInfo, Path, Query, Request},
-    http::{HeaderName, HeaderValue, StatusCode},
+    http::{HeaderName, HeaderValue, StatusCode, request::Parts},
     routing::{any, get},
 };
 use clap::{Args, ValueEnum};
@@ -20,6 +21,8 @@ use std::{
 
 /// The longest that an echo is held back.
 const MOST_DELAY: Duration = Duration::from_secs(10);
+/// The largest body that is taken.
+const MOST_BYTES: usize = 64 * 1024 * 1024;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -105,7 +108,12 @@ impl Sample {
             let delay = wanted.delay.as_deref().map(proto::quantity::duration).transpose();
             let delay = delay.map_err(|error| (StatusCode::BAD_REQUEST, format!("delay: {error}\n")))?;
             tokio::time::sleep(delay.unwrap_or_default().min(MOST_DELAY)).await;
-            Ok::<_, (StatusCode, String)>(Json(self.echo(peer, &request)))
+            // A server that answers without having read the body closes the connection, and who is about to use it
+            // again learns that too late.
+            let (head, body) = request.into_parts();
+            let body = to_bytes(body, MOST_BYTES).await;
+            let body = body.map_err(|error| (StatusCode::PAYLOAD_TOO_LARGE, format!("body: {error}\n")))?;
+            Ok::<_, (StatusCode, String)>(Json(self.echo(peer, &head, body.len())))
         };
         Router::new()
             .route("/readyz", get(|| async { "ready\n" }))
@@ -114,10 +122,11 @@ impl Sample {
             .route(&format!("{}/{{id}}", self.path()), get(one))
     }
 
-    fn echo(self, peer: SocketAddr, request: &Request) -> Value {
+    fn echo(self, peer: SocketAddr, head: &Parts, length: usize) -> Value {
         let line = |(name, value): (&HeaderName, &HeaderValue)| format!("{name}: {}", value.as_bytes().escape_ascii());
-        json!({ "sample": self.name(), "peer": peer.ip().to_string(), "method": request.method().as_str(),
-            "target": request.uri().to_string(), "headers": request.headers().iter().map(line).collect::<Vec<_>>() })
+        json!({ "sample": self.name(), "peer": peer.ip().to_string(), "method": head.method.as_str(),
+            "target": head.uri.to_string(), "headers": head.headers.iter().map(line).collect::<Vec<_>>(),
+            "length": length })
     }
 }
 
