@@ -14,7 +14,7 @@ use proto::{
     pb::{self, node_message},
     resource::{Kind, ResourceKey},
 };
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 use time::OffsetDateTime;
 use tokio::{
     sync::{mpsc, watch},
@@ -291,9 +291,18 @@ fn introduction(hello: pb::Hello, running: Option<Identity>, peer: Peer) -> Resu
         build: clip(hello.build, 64),
         labels: hello.labels,
         peer: peer.address.map(|address| address.to_string()),
-        status_address: Some(clip(hello.status_address, 256)).filter(|address| !address.is_empty()),
+        status_address: reachable(clip(hello.status_address, 256), peer.address),
         running,
     })
+}
+
+// Bound to every address of its machine, a node does not know by which of them it is reached; its stream comes from one.
+fn reachable(status_address: String, peer: Option<SocketAddr>) -> Option<String> {
+    let bound = status_address.parse::<SocketAddr>().ok().filter(|bound| bound.ip().is_unspecified());
+    match (bound, peer) {
+        (Some(bound), Some(peer)) => Some(SocketAddr::new(peer.ip().to_canonical(), bound.port()).to_string()),
+        (Some(_), None) | (None, _) => Some(status_address).filter(|address| !address.is_empty()),
+    }
 }
 
 // What a node may say is bounded here as well as there.
@@ -328,4 +337,29 @@ fn fault(fault: pb::Fault) -> Invalid {
         .split_once('/')
         .and_then(|(kind, name)| Some(ResourceKey::new(Kind::parse(kind)?, Name::parse(name).ok()?)));
     Invalid { resource: parsed, pointer: clip(fault.pointer, 1_024), detail: clip(fault.detail, 1_024) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(bound: &str, peer: Option<&str>, expect: Option<&str>) {
+        let reached = reachable(bound.into(), peer.map(|peer| peer.parse().unwrap()));
+        assert_eq!(reached.as_deref(), expect, "{bound} from {peer:?}");
+    }
+
+    #[test]
+    fn a_status_port_on_every_address_is_reached_where_the_stream_comes_from() {
+        check("0.0.0.0:7090", Some("10.0.0.7:40000"), Some("10.0.0.7:7090"));
+        check("[::]:7090", Some("[2001:db8::7]:40000"), Some("[2001:db8::7]:7090"));
+        check("[::]:7090", Some("[::ffff:10.0.0.7]:40000"), Some("10.0.0.7:7090"));
+    }
+
+    #[test]
+    fn what_a_node_knows_of_its_status_port_is_left_as_it_is() {
+        check("127.0.0.1:7090", Some("10.0.0.7:40000"), Some("127.0.0.1:7090"));
+        check("node-7.example:7090", Some("10.0.0.7:40000"), Some("node-7.example:7090"));
+        check("0.0.0.0:7090", None, Some("0.0.0.0:7090"));
+        check("", Some("10.0.0.7:40000"), None);
+    }
 }
