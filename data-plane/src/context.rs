@@ -1,12 +1,14 @@
 //! What a request carries through the gateway: its head, admitted, and who sent it.
 
 mod body;
+mod cookie;
 mod hop;
 mod streamed;
 mod upload;
 mod values;
 
 pub(crate) use body::RequestBody;
+pub(crate) use cookie::cookie;
 pub(crate) use hop::{is_hop_by_hop, strip_hop_by_hop, strip_known, strip_named, strip_untrailable};
 pub(crate) use upload::{Upload, UploadBody, UploadFault};
 pub(crate) use values::Values;

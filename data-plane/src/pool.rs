@@ -17,6 +17,7 @@ mod live;
 mod local;
 mod origin;
 mod outbound;
+mod rendezvous;
 mod resolve;
 mod stream;
 mod tls;
@@ -25,6 +26,7 @@ pub(crate) use call::{Attempts, Call, Outgoing, call};
 pub(crate) use download::{DownloadBody, DownloadFault};
 pub(crate) use health::{HealthReport, Vitals, checks::check};
 pub(crate) use local::{LocalPool, Upstreams};
+pub(crate) use rendezvous::KeyHash;
 pub(crate) use resolve::{Resolver, resolve};
 
 use health::Health;
@@ -66,6 +68,8 @@ pub(crate) struct Endpoint {
     ips: Vec<IpAddr>,
     // As the log has it.
     text: String,
+    // Of its address.
+    seed: u64,
     id: u64,
     seats: Arc<Seats>,
     // `None`: cleartext.
@@ -73,6 +77,15 @@ pub(crate) struct Endpoint {
     health: Health,
     // Wakes who resolves the name. The other end is the origin's.
     wanted: Arc<Notify>,
+}
+
+/// Which endpoint a request is for, as far as it has a say in it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Affinity {
+    /// Any.
+    None,
+    /// The one that this key belongs to.
+    Key(KeyHash),
 }
 
 /// An endpoint of a pool, as it is now.

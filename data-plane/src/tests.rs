@@ -10,6 +10,7 @@ mod dns;
 mod draining;
 mod framing;
 mod harness;
+mod hash;
 mod headers;
 mod health;
 mod http2;

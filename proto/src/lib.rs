@@ -10,6 +10,7 @@
 pub mod certificate;
 pub mod example;
 pub mod fields;
+pub mod hash_key;
 pub mod identity;
 pub mod invalid;
 pub mod json;

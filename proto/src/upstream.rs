@@ -1,10 +1,12 @@
 //! Upstreams, checked.
 
+mod balance;
 mod endpoint;
 mod health;
 mod protocol;
 mod tls;
 
+pub use balance::{Balance, ConsistentHash};
 pub use endpoint::{Address, Dns, Endpoint, Place};
 pub use health::{AllDown, CountedAnswers, Ejection, HealthCheck, HttpProbe, Probe};
 pub use protocol::Protocol;
@@ -57,17 +59,6 @@ pub struct Upstream {
     pub failover_below: u32,
 }
 
-/// How an endpoint is chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Balance {
-    /// In turn.
-    RoundRobin,
-    /// The less busy of two.
-    LeastRequest,
-    /// At random.
-    Random,
-}
-
 /// Deadlines of a call: `Duration` where they are whole, `Option<Duration>` where they override.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts<T> {
@@ -88,15 +79,10 @@ pub const DEFAULT_TIMEOUTS: Timeouts<Duration> =
 impl Upstream {
     /// Checks what was said; the faults are noted.
     pub fn check(message: &pb::Upstream, faults: &mut Faults) -> Option<Upstream> {
-        use pb::balance::Kind;
         let name = check_name(&message.name, faults);
         check_labels(&message.labels, faults);
         let endpoints = Endpoint::check_list(&message.endpoints, faults);
-        let balance = match message.balance.as_ref().and_then(|balance| balance.kind.as_ref()) {
-            None | Some(Kind::RoundRobin(_)) => Balance::RoundRobin,
-            Some(Kind::LeastRequest(_)) => Balance::LeastRequest,
-            Some(Kind::Random(_)) => Balance::Random,
-        };
+        let balance = faults.at("balance", |faults| Balance::check(message.balance.as_ref(), faults));
         let timeouts = Timeouts::check(message.timeouts.as_ref(), faults).over(DEFAULT_TIMEOUTS);
         let retry_attempts = message.retry.as_ref().and_then(|retry| retry.attempts).unwrap_or(1);
         if retry_attempts > 5 {

@@ -5,6 +5,7 @@
 //! closed costs no attempt: a server may close an idle connection at any time, and that is nobody's fault.
 
 use super::{
+    Affinity,
     connect::{Dial, connect},
     connection::{Connection, SendError},
     download::DownloadBody,
@@ -37,6 +38,8 @@ pub(crate) struct Call<'a> {
     pub(crate) upstreams: &'a Upstreams,
     /// Whom.
     pub(crate) pool: &'a LocalPool,
+    /// Which of the endpoints, as far as the request has a say in it.
+    pub(crate) affinity: Affinity,
     /// What.
     pub(crate) outgoing: Outgoing<'a>,
     /// Its deadlines.
@@ -65,7 +68,7 @@ pub(crate) async fn call(
     let has_body = body.is_some();
     let mut tried = Vec::new();
     loop {
-        let Picked { endpoint, trial } = match call.upstreams.pick(call.pool, &tried) {
+        let Picked { endpoint, trial } = match call.upstreams.pick(call.pool, call.affinity, &tried) {
             Ok(picked) => picked,
             Err(Lack::Error(error)) => return Err(error),
             // Boxed, for it hardly ever happens.
@@ -120,7 +123,7 @@ impl Call<'_> {
             // Before it looks, so that no change is missed.
             let mut changed = pin!(vitals.changed());
             changed.as_mut().enable();
-            match self.upstreams.pick(self.pool, &[]) {
+            match self.upstreams.pick(self.pool, self.affinity, &[]) {
                 Ok(picked) => return Ok(picked),
                 Err(Lack::Error(error)) => return Err(error),
                 Err(Lack::Pending) => {}

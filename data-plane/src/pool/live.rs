@@ -1,8 +1,8 @@
 //! The endpoints of a pool that take traffic, as one worker sees them. It looks again only when something changed.
 
 use super::{
-    Member, Pool, Unresolved,
-    balance::Balancer,
+    Affinity, Member, Pool, Unresolved,
+    balance::{Balancer, Candidate},
     health::{Checked, Moment, Standing},
     judge::Trial,
     local::{LocalEndpoint, Picked, Upstreams},
@@ -21,7 +21,7 @@ pub(super) struct Live {
     // What `Vitals::changes` was when it looked.
     changes: Option<u64>,
     // Those that are ejected, but for that would take traffic.
-    ejected: Vec<usize>,
+    ejected: Vec<Candidate>,
     // One of the names was never resolved.
     unresolved: Option<Unresolved>,
 }
@@ -38,14 +38,14 @@ pub(super) enum Lack {
 // The endpoints of one priority.
 #[derive(Default)]
 struct Group {
-    all: Vec<(usize, u32)>,
-    healthy: Vec<(usize, u32)>,
+    all: Vec<Candidate>,
+    healthy: Vec<Candidate>,
 }
 
 impl Live {
     /// Nothing was looked at yet.
     pub(super) fn new(upstream: &Upstream) -> Live {
-        let balancer = Balancer::new(upstream.balance);
+        let balancer = Balancer::new(&upstream.balance);
         Live { endpoints: Vec::new(), balancer, changes: None, ejected: Vec::new(), unresolved: None }
     }
 
@@ -63,24 +63,34 @@ impl Live {
         &self.endpoints
     }
 
-    /// An endpoint whose ejection is over, for the one request that tries it.
-    pub(super) fn trial(&self) -> Option<Picked> {
+    /// An endpoint whose ejection is over, for the one request that tries it. One whose key is another's does not.
+    pub(super) fn trial(&mut self, affinity: Affinity) -> Option<Picked> {
         if self.ejected.is_empty() {
             return None;
         }
         let now = Moment::now();
-        self.ejected.iter().find_map(|index| {
-            let endpoint = &self.endpoints[*index];
+        let Live { ejected, balancer, endpoints, .. } = self;
+        ejected.iter().find_map(|candidate| {
+            match affinity {
+                Affinity::None => {}
+                Affinity::Key(key) if balancer.would_win(key, *candidate) => {}
+                Affinity::Key(_) => return None,
+            }
+            let endpoint = &endpoints[candidate.index];
             let trial = Some(Trial::begin(&endpoint.endpoint, now)?);
             Some(Picked { endpoint: endpoint.clone(), trial })
         })
     }
 
     /// An endpoint that was not tried, if there is one; else any.
-    pub(super) fn pick(&mut self, rng: &mut Rng, tried: &[u64]) -> Result<Picked, Lack> {
+    pub(super) fn pick(&mut self, rng: &mut Rng, affinity: Affinity, tried: &[u64]) -> Result<Picked, Lack> {
         let was_tried = |index: usize| tried.contains(&self.endpoints[index].endpoint.id);
         let busy = |index: usize| self.endpoints[index].in_flight();
-        match self.balancer.pick(rng, was_tried, busy) {
+        let key = match affinity {
+            Affinity::None => None,
+            Affinity::Key(key) => Some(key),
+        };
+        match self.balancer.pick(rng, key, was_tried, busy) {
             Some(index) => Ok(Picked { endpoint: self.endpoints[index].clone(), trial: None }),
             None => Err(self.lack()),
         }
@@ -108,10 +118,11 @@ impl Live {
                 groups.push(Group::default());
             }
             let Some(group) = groups.last_mut() else { continue };
-            group.all.push((index, member.weight));
+            let candidate = Candidate { index, weight: member.weight, seed: member.endpoint.seed };
+            group.all.push(candidate);
             match standing(member, &pool.spec) {
-                Some(true) => group.healthy.push((index, member.weight)),
-                Some(false) => self.ejected.push(index),
+                Some(true) => group.healthy.push(candidate),
+                Some(false) => self.ejected.push(candidate),
                 None => {}
             }
         }
@@ -131,7 +142,7 @@ fn standing(member: &Member, upstream: &Upstream) -> Option<bool> {
 }
 
 /// Of groups in the order of their priority: the healthy ones of the first, and of the next as well while too few are.
-fn choose(groups: &[Group], upstream: &Upstream) -> Vec<(usize, u32)> {
+fn choose(groups: &[Group], upstream: &Upstream) -> Vec<Candidate> {
     let is_below = |healthy: usize, all: usize, percent: u32| 100 * healthy < percent as usize * all;
     let (healthy, all) =
         groups.iter().fold((0, 0), |(healthy, all), group| (healthy + group.healthy.len(), all + group.all.len()));

@@ -1,7 +1,7 @@
 //! What one worker has of the upstreams: balances and idle connections.
 
 use super::{
-    Endpoint, Pool,
+    Affinity, Endpoint, Pool,
     connection::Connection,
     http2::Shared,
     judge::Trial,
@@ -9,6 +9,7 @@ use super::{
 };
 use fastrand::Rng;
 use foldhash::HashMap;
+use proto::upstream::Upstream;
 use std::{
     cell::{Cell, RefCell},
     rc::{Rc, Weak},
@@ -129,16 +130,25 @@ impl Upstreams {
     }
 
     /// The endpoint for a try after those that were tried, by their ids.
-    pub(super) fn pick(&self, pool: &LocalPool, tried: &[u64]) -> Result<Picked, Lack> {
+    pub(super) fn pick(&self, pool: &LocalPool, affinity: Affinity, tried: &[u64]) -> Result<Picked, Lack> {
         let mut live = pool.live.borrow_mut();
         live.refresh(&pool.pool, self);
         // A second try is to succeed, not to find something out.
         if tried.is_empty()
-            && let Some(picked) = live.trial()
+            && let Some(picked) = live.trial(affinity)
         {
             return Ok(picked);
         }
-        live.pick(&mut self.rng.borrow_mut(), tried)
+        live.pick(&mut self.rng.borrow_mut(), affinity, tried)
+    }
+}
+
+// === impl LocalPool ===
+
+impl LocalPool {
+    /// What the operator said.
+    pub(crate) fn spec(&self) -> &Upstream {
+        &self.pool.spec
     }
 }
 

@@ -8,6 +8,7 @@ use super::{
     Endpoint,
     health::{Health, Vitals},
     next_id,
+    rendezvous::seed,
     tls::ClientTls,
 };
 use proto::upstream::{Address, Place, Upstream};
@@ -158,6 +159,7 @@ impl Origin {
         Some(Endpoint {
             address: address.clone(),
             ips: ips.clone(),
+            seed: seed(&text),
             text,
             id: next_id(),
             seats: Arc::default(),

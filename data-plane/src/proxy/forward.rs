@@ -1,6 +1,7 @@
 //! The action `forward`: make of the request what the upstream is to see, call it, and make of its response an answer.
 
 use super::{
+    affinity::affinity,
     body::Flow,
     local::LocalRoute,
     locate::rewrite,
@@ -41,6 +42,7 @@ pub(super) async fn forward(
     let request = Call {
         upstreams: &record.local.upstreams,
         pool,
+        affinity: affinity(&pool.spec().balance, &record.context),
         outgoing: Outgoing {
             method: &record.context.method,
             target: target.as_ref().unwrap_or(&record.context.target),

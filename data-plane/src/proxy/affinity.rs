@@ -1,0 +1,85 @@
+//! What a request has in common with others that are to go the same way.
+
+use crate::{
+    context::{Context, Values, cookie},
+    pool::{Affinity, KeyHash},
+};
+use proto::{hash_key::HashKey, matching::parameter, upstream::Balance};
+use std::net::IpAddr;
+
+/// Which endpoint a request is for.
+pub(super) fn affinity(balance: &Balance, context: &Context) -> Affinity {
+    match balance {
+        Balance::RoundRobin | Balance::LeastRequest | Balance::Random => Affinity::None,
+        Balance::ConsistentHash(balance) => {
+            key_hash(&balance.key, &Values::of(context)).map_or(Affinity::None, Affinity::Key)
+        }
+    }
+}
+
+/// The hash of the request's key, if it has one.
+pub(super) fn key_hash(key: &HashKey, values: &Values<'_>) -> Option<KeyHash> {
+    let context = values.context();
+    let hash = |key: &[u8]| (!key.is_empty()).then(|| KeyHash::of(key));
+    match key {
+        // Not among the headers: what is there may be what the upstream is to see.
+        HashKey::Header(name) if *name == http::header::HOST => hash(context.host.value().as_bytes()),
+        HashKey::Header(name) => {
+            let mut fields = context.headers.get_all(name).iter();
+            let first = fields.next()?.as_bytes();
+            let Some(second) = fields.next() else { return hash(first) };
+            let rest = [second].into_iter().chain(fields).map(http::HeaderValue::as_bytes);
+            hash(&[first].into_iter().chain(rest).collect::<Vec<_>>().join(&b", "[..]))
+        }
+        HashKey::Cookie(name) => hash(cookie(&context.headers, name)?),
+        HashKey::Query(name) => hash(&parameter(context.target.query()?, name)?),
+        HashKey::ClientAddress => match context.client {
+            IpAddr::V4(address) => hash(&address.octets()),
+            IpAddr::V6(address) => hash(&address.octets()),
+        },
+        HashKey::Path => hash(context.path().as_bytes()),
+        HashKey::Template(template) => {
+            let mut text = String::new();
+            template.render(values, &mut text).ok()?;
+            hash(text.as_bytes())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::{HeaderName, HeaderValue, Method};
+    use proto::template::{Target, Template};
+
+    #[test]
+    fn a_key_is_the_same_where_the_request_says_the_same() {
+        let check = |key: HashKey, target: &'static str, headers: &[(&str, &str)], expect: Option<&[u8]>| {
+            let mut context = Context::of_request(Method::GET, target);
+            for (name, value) in headers {
+                let name: HeaderName = name.parse().unwrap();
+                context.headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+            }
+            assert_eq!(key_hash(&key, &Values::of(&context)), expect.map(KeyHash::of), "{key:?} {target} {headers:?}");
+        };
+        let header = || HashKey::Header(HeaderName::from_static("x-user"));
+        check(header(), "/", &[("x-user", "ann")], Some(b"ann"));
+        check(header(), "/", &[("x-user", "ann"), ("x-user", "bob"), ("x-user", "eve")], Some(b"ann, bob, eve"));
+        check(header(), "/", &[("x-user", "\u{ff}")], Some("\u{ff}".as_bytes()));
+        check(header(), "/", &[("x-user", "")], None);
+        check(header(), "/", &[], None);
+        check(HashKey::Cookie("id".into()), "/", &[("cookie", "a=b; id=7")], Some(b"7"));
+        check(HashKey::Cookie("id".into()), "/", &[("cookie", "id=")], None);
+        check(HashKey::Query("q".into()), "/?a&q=x%20y", &[], Some(b"x y"));
+        check(HashKey::Query("q".into()), "/", &[], None);
+        check(HashKey::ClientAddress, "/", &[], Some(&[127, 0, 0, 1]));
+        check(HashKey::Path, "/a/b?c", &[], Some(b"/a/b"));
+        let template = || {
+            let text = "{header.x-user}/{query.q}";
+            HashKey::Template(Template::parse(text, Target::HeaderValue, &[]).unwrap())
+        };
+        check(template(), "/?q=1", &[("x-user", "ann")], Some(b"ann/1"));
+        check(template(), "/", &[("x-user", "ann")], None);
+        check(template(), "/?q=%0a", &[("x-user", "ann")], None);
+    }
+}
