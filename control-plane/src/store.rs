@@ -10,6 +10,7 @@ mod postgres;
 mod rows;
 mod seal;
 mod sqlite;
+pub mod status;
 
 pub use self::{error::StoreError, seal::Seal};
 

@@ -3,6 +3,8 @@
 //! `select … for update` on the head row is lock and counter. Lock, statement and idle limits are set for each
 //! connection, so that a writer that hangs somewhere is ended by the server, and nobody waits for it for long.
 
+mod status;
+
 use super::{
     Draft, MAX_IDEMPOTENCY_KEYS, Recalled, Revision, Stand, StoreError,
     error::{ACQUIRE_LIMIT, LOAD_LIMIT, MIGRATE_LIMIT, STEP_LIMIT, tolerant, within},
@@ -43,6 +45,8 @@ pub(super) struct Postgres {
     reading: PgPool,
     // For the listener.
     listening: PgPool,
+    // For what nodes report.
+    status: PgPool,
 }
 
 pub(crate) struct PostgresWrite {
@@ -68,17 +72,21 @@ impl Postgres {
             ("idle_in_transaction_session_timeout", "5000ms"),
         ]);
         let patient = options.clone().options([("statement_timeout", "30s")]);
+        // A status is reported again, so nobody waits until one is on the disk.
+        let unhurried = limited.clone().options([("synchronous_commit", "off")]);
         let pool = |connections| PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_LIMIT);
         Ok(Postgres {
             seal,
             core: pool(4).connect_lazy_with(limited),
             reading: pool(4).connect_lazy_with(patient),
+            status: pool(2).connect_lazy_with(unhurried),
             listening: pool(2).max_lifetime(None).idle_timeout(None).connect_lazy_with(options),
         })
     }
 
     pub(super) async fn close(&self) {
         self.listening.close().await;
+        self.status.close().await;
         self.reading.close().await;
         self.core.close().await;
     }

@@ -3,6 +3,8 @@
 //! One connection writes, in transactions that are `immediate` from their first statement; others read beside it in
 //! WAL. `synchronous = full`: what was acknowledged is on the disk.
 
+mod status;
+
 use super::{
     Draft, MAX_IDEMPOTENCY_KEYS, Recalled, Revision, Stand, StoreError,
     error::{ACQUIRE_LIMIT, LOAD_LIMIT, MIGRATE_LIMIT, STEP_LIMIT, tolerant, within},

@@ -14,4 +14,5 @@ mod history;
 mod meddler;
 mod outages;
 mod sealed;
+mod status;
 mod streams;
