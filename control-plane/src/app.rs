@@ -6,6 +6,7 @@ use crate::{
     api::{self, state::ApiState},
     commit::Committer,
     discovery::{Admission, Discovery},
+    fleet::Fleet,
     nodes::Nodes,
     publisher::Publisher,
     settings::{Origin, Secret, Settings},
@@ -149,12 +150,14 @@ impl App {
         };
 
         let publisher = Arc::new(publisher);
-        let nodes = Arc::new(Nodes::new(telemetry.clone()));
+        let name = name(self.addresses.discovery);
+        let nodes = Arc::new(Nodes::new(name.clone(), telemetry.clone()));
+        let fleet = Arc::new(Fleet::new(name, nodes.clone(), store.clone(), telemetry.clone()));
         let committer = Arc::new(Committer::new(store.clone(), publisher.clone(), telemetry.clone()));
         let state = ApiState {
             committer,
             publisher: publisher.clone(),
-            nodes: nodes.clone(),
+            fleet: fleet.clone(),
             store: store.clone(),
             telemetry: telemetry.clone(),
             admin_token: self.admin_secret.token(),
@@ -173,6 +176,11 @@ impl App {
             discovery.serve(self.discovery, discovery_tls).await.context("the discovery service broke off")
         });
         routers.send_modify(|router| *router = api::router(state));
+        let streams_ended = CancellationToken::new();
+        let telling = AbortOnDropHandle::new(tokio::spawn({
+            let ended = streams_ended.clone();
+            async move { fleet.run(ended).await }
+        }));
         let pruning = AbortOnDropHandle::new(tokio::spawn(prune(store.clone())));
 
         // A part that ends alone takes the others with it, rather than half a control plane going on.
@@ -195,7 +203,12 @@ impl App {
             warn!("some answers and streams did not end in time");
             Ok(())
         });
-        let _ = tokio::time::timeout(STOP_LIMIT, store.close()).await;
+        streams_ended.cancel();
+        let closing = async {
+            let _ = telling.await;
+            store.close().await;
+        };
+        let _ = tokio::time::timeout(STOP_LIMIT, closing).await;
         result
     }
 }
@@ -222,6 +235,12 @@ impl Tls {
         let ports = [&self.admin, &self.discovery].into_iter().flatten().cloned();
         ports.map(|port| AbortOnDropHandle::new(tokio::spawn(async move { port.run().await }))).collect()
     }
+}
+
+// What this control plane calls itself: its machine, and the port that tells it from others there.
+fn name(discovery: SocketAddr) -> String {
+    let machine = rustix::system::uname();
+    format!("{}:{}", machine.nodename().to_string_lossy(), discovery.port())
 }
 
 fn url(tls: &Option<Arc<PortTls>>, address: SocketAddr) -> String {

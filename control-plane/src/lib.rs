@@ -1,7 +1,7 @@
 //! The control plane of Portico: says what is true.
 //!
-//! Floors, top to bottom: `app`, then `api` and `discovery`, then `commit` and `nodes`, then `publisher` and `store`,
-//! then `settings`, `telemetry` and, below them, `tls`; no import runs back up. Only `store` has SQL, only `api` knows HTTP, only
+//! Floors, top to bottom: `app`, then `api` and `discovery`, then `commit` and `fleet`, then `nodes` and `publisher`,
+//! then `store`, then `settings`, `telemetry` and, below them, `tls`; no import runs back up. Only `store` has SQL, only `api` knows HTTP, only
 //! `discovery` speaks gRPC, and nothing here names a kind of policy. [`commit`] is the first half of the life of a
 //! change; the second is the node's.
 
@@ -9,6 +9,7 @@ pub mod api;
 pub mod app;
 pub mod commit;
 mod discovery;
+pub mod fleet;
 pub mod nodes;
 pub mod publisher;
 pub mod settings;

@@ -1,21 +1,26 @@
-//! Who is there and what runs where: every node, as its stream tells it.
+//! Who is here and what runs there: every node whose stream is at this control plane, as it tells it.
 //!
-//! In memory only: after a restart the nodes come back within seconds and say it again. What a node reports changes
-//! nothing but this, so it can never set off a new configuration.
+//! In memory only, and a stream never waits for more than that. What is to be told of it to other control planes is
+//! noted, and [`crate::fleet`] does so. What a node reports changes nothing but this, so it can never set off a new
+//! configuration.
 
 mod health;
+mod news;
+mod own;
 
 pub use health::{EndpointDown, NodeHealth, UpstreamHealth};
+pub(crate) use news::{News, Seen};
+pub(crate) use own::Mark;
 
 use crate::telemetry::Telemetry;
 use proto::{identity::Identity, invalid::Invalid};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 use time::OffsetDateTime;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -31,11 +36,15 @@ const FORGET_AFTER: Duration = Duration::from_secs(3_600);
 /// How often those are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
-/// Every node that was seen within the last hour.
+/// Every node that was seen here within the last hour.
 pub struct Nodes {
+    // What this control plane calls itself.
+    name: String,
     known: Mutex<Known>,
     // Counts reports; wakes those who wait.
     reports: watch::Sender<u64>,
+    // There is something to be told at once; the fleet's writer waits for it.
+    urgent: Notify,
     telemetry: Arc<Telemetry>,
 }
 
@@ -44,6 +53,8 @@ pub struct Nodes {
 pub struct NodeStatus {
     /// The node's own id.
     pub id: String,
+    /// The control plane that its last stream is or was at, as that calls itself.
+    pub control_plane: String,
     /// The version of its program.
     pub build: String,
     /// From its settings.
@@ -92,30 +103,6 @@ pub struct RefusedStatus {
     pub at: OffsetDateTime,
 }
 
-/// How many of the live nodes a wait is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Want {
-    /// Each.
-    All,
-    /// That share, in per cent, rounded up.
-    Percent(u8),
-    /// That many.
-    Count(usize),
-}
-
-/// How a wait ended.
-#[derive(Clone, Debug)]
-pub struct Waited {
-    /// Whether as many run it as were wanted; true without live nodes, unless a number was wanted.
-    pub reached: bool,
-    /// How many live nodes run it.
-    pub running: usize,
-    /// The live nodes that do not, those that refused it among them.
-    pub lagging: Vec<NodeStatus>,
-    /// How many live nodes there are.
-    pub live: usize,
-}
-
 /// What a node says of itself at the start of its stream.
 pub(crate) struct Introduction {
     pub(crate) id: String,
@@ -144,59 +131,46 @@ struct Known {
     by_id: BTreeMap<String, Node>,
     connected: usize,
     swept: Option<Instant>,
+    // Those of which something is to be told.
+    changed: BTreeSet<String>,
+    // How often something was told.
+    written: u64,
 }
 
 struct Node {
     status: NodeStatus,
+    // When its last stream began.
+    since: Instant,
     seen: Instant,
+    // As of which write all but `seen` was told last, and which `seen` it was told with.
+    told: Option<(u64, Instant)>,
     // The end of its newest stream; the session holds the other.
     superseded: CancellationToken,
 }
 
-#[derive(Clone, Copy, Default)]
-struct Tally {
-    live: usize,
-    running: usize,
-    refused: usize,
+/// What a report changes for the other control planes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    /// That the node was seen.
+    Sign,
+    /// Something that nobody waits for.
+    Detail,
+    /// Something that somebody may wait for.
+    Urgent,
 }
 
 // === impl Nodes ===
 
 impl Nodes {
-    /// Nobody yet.
-    pub fn new(telemetry: Arc<Telemetry>) -> Nodes {
-        Nodes { known: Mutex::default(), reports: watch::Sender::new(0), telemetry }
+    /// Nobody yet. Control planes have names for people.
+    pub fn new(name: String, telemetry: Arc<Telemetry>) -> Nodes {
+        let (reports, urgent) = (watch::Sender::new(0), Notify::new());
+        Nodes { name, known: Mutex::default(), reports, urgent, telemetry }
     }
 
-    /// Every node, by id.
-    pub fn list(&self) -> Vec<NodeStatus> {
-        self.known().by_id.values().map(Node::status).collect()
-    }
-
-    /// One node.
-    pub fn get(&self, id: &str) -> Option<NodeStatus> {
-        self.known().by_id.get(id).map(Node::status)
-    }
-
-    /// Waits until as many live nodes as wanted run the configuration or a later one of its history, or the deadline.
-    /// Without live nodes, or when too many have refused it, there is nothing to wait for.
-    pub async fn wait(&self, identity: &Identity, want: Want, deadline: Instant) -> Waited {
-        let mut reports = self.reports.subscribe();
-        loop {
-            reports.borrow_and_update();
-            let tally = self.tally(identity);
-            let needed = want.of(tally.live);
-            let reached = tally.running >= needed;
-            let hopeless = tally.live == 0 || (tally.refused > 0 && tally.live - tally.refused < needed);
-            if reached || hopeless || Instant::now() >= deadline {
-                let lags = |status: &NodeStatus| status.live && !status.runs(identity);
-                let lagging = self.list().into_iter().filter(lags).collect();
-                return Waited { reached, running: tally.running, lagging, live: tally.live };
-            }
-            // Silence is no report, but a node that falls silent ceases to be live.
-            let recheck = deadline.min(Instant::now() + Duration::from_secs(1));
-            let _ = tokio::time::timeout_at(recheck.into(), reports.changed()).await;
-        }
+    /// Counts reports.
+    pub(crate) fn reports(&self) -> watch::Receiver<u64> {
+        self.reports.subscribe()
     }
 
     /// Takes note of a new stream. An older stream of the same node ends.
@@ -215,6 +189,7 @@ impl Nodes {
         }
         let status = NodeStatus {
             id: who.id.clone(),
+            control_plane: self.name.clone(),
             build: who.build,
             labels: who.labels,
             peer: who.peer,
@@ -228,35 +203,34 @@ impl Nodes {
             draining: false,
             health: NodeHealth::default(),
         };
-        let mut node = Node { status, seen: Instant::now(), superseded: superseded.clone() };
+        let began = Instant::now();
+        let mut node = Node { status, since: began, seen: began, told: None, superseded: superseded.clone() };
         match who.running {
-            Some(identity) => node.runs(identity, false),
+            Some(identity) => drop(node.runs(identity, false)),
             None => node.status.running = None,
         }
         known.by_id.insert(who.id.clone(), node);
         known.connected += 1;
         self.telemetry.connected_nodes(known.connected);
-        drop(known);
-        self.wake();
+        self.note(known, &who.id, Change::Urgent);
         info!(node.id = who.id, "a node is connected");
         Ok(Session { nodes: self.clone(), id: who.id, superseded })
-    }
-
-    fn tally(&self, identity: &Identity) -> Tally {
-        let mut tally = Tally::default();
-        for node in self.known().by_id.values().filter(|node| node.live()) {
-            tally.live += 1;
-            tally.running += usize::from(node.status.runs(identity));
-            tally.refused += usize::from(node.status.refuses(identity));
-        }
-        tally
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wake(&self) {
+    // Of what is to be told, and wakes who waits for it.
+    fn note(&self, mut known: MutexGuard<'_, Known>, id: &str, change: Change) {
+        match change {
+            Change::Sign => {}
+            Change::Detail | Change::Urgent => drop(known.changed.insert(id.into())),
+        }
+        drop(known);
+        if change == Change::Urgent {
+            self.urgent.notify_one();
+        }
         self.reports.send_modify(|count| *count += 1);
     }
 }
@@ -266,9 +240,12 @@ impl Nodes {
 impl NodeStatus {
     /// Whether it runs the configuration or a later one of its history.
     pub fn runs(&self, identity: &Identity) -> bool {
-        self.running.as_ref().is_some_and(|running| {
-            running.identity.history == identity.history && running.identity.revision >= identity.revision
-        })
+        self.running.as_ref().is_some_and(|running| reaches(&running.identity, identity))
+    }
+
+    /// Whether it counts as live when it has been silent for so long.
+    pub(crate) fn is_live_after(&self, silence: Duration) -> bool {
+        is_live(self.draining, self.connected, silence)
     }
 
     /// Whether it refused that very configuration.
@@ -277,16 +254,16 @@ impl NodeStatus {
     }
 }
 
-// === impl Want ===
+/// Whether a node counts as live that has been silent for so long: it said something within 15 s and did not leave in
+/// order.
+pub(crate) fn is_live(draining: bool, connected: bool, silence: Duration) -> bool {
+    let left = draining && !connected;
+    !left && silence < LIVE_FOR
+}
 
-impl Want {
-    fn of(self, live: usize) -> usize {
-        match self {
-            Want::All => live,
-            Want::Percent(share) => (live * usize::from(share)).div_ceil(100),
-            Want::Count(count) => count,
-        }
-    }
+/// Whether a configuration is another or a later one of its history.
+pub(crate) fn reaches(running: &Identity, wanted: &Identity) -> bool {
+    running.history == wanted.history && running.revision >= wanted.revision
 }
 
 // === impl Session ===
@@ -307,45 +284,53 @@ impl Session {
         let first = faults.first().map(ToString::to_string).unwrap_or_default();
         warn!(node.id = self.id, revision = identity.revision, fault = first, "a node refused the configuration");
         let at = OffsetDateTime::now_utc();
-        self.update(|node| node.status.refused = Some(RefusedStatus { identity, faults, at }));
+        self.update(|node| {
+            node.status.refused = Some(RefusedStatus { identity, faults, at });
+            Change::Urgent
+        });
     }
 
     /// The node is there.
     pub(crate) fn heartbeat(&self, running: Option<Identity>, draining: bool) {
         self.update(|node| {
-            if let Some(identity) = running {
-                node.runs(identity, false);
-            }
-            node.status.draining = draining;
+            let change = running.map_or(Change::Sign, |identity| node.runs(identity, false));
+            let was_draining = std::mem::replace(&mut node.status.draining, draining);
+            if was_draining == draining { change } else { Change::Urgent }
         });
     }
 
     /// How the endpoints are there.
     pub(crate) fn health(&self, health: NodeHealth) {
-        self.update(|node| node.status.health = health);
+        self.update(|node| {
+            node.status.health = health;
+            Change::Detail
+        });
     }
 
-    fn update(&self, change: impl FnOnce(&mut Node)) {
-        if let Some(node) = self.nodes.known().by_id.get_mut(&self.id).filter(|_| !self.superseded.is_cancelled()) {
+    fn update(&self, change: impl FnOnce(&mut Node) -> Change) {
+        let mut known = self.nodes.known();
+        let mut what = Change::Sign;
+        if let Some(node) = known.by_id.get_mut(&self.id).filter(|_| !self.superseded.is_cancelled()) {
             node.seen = Instant::now();
             node.status.last_seen = OffsetDateTime::now_utc();
-            change(node);
+            what = change(node);
         }
-        self.nodes.wake();
+        self.nodes.note(known, &self.id, what);
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
         let mut known = self.nodes.known();
+        let mut what = Change::Sign;
         if let Some(node) = known.by_id.get_mut(&self.id).filter(|_| !self.superseded.is_cancelled()) {
             node.status.connected = false;
             known.connected -= 1;
+            what = Change::Urgent;
             info!(node.id = self.id, "a node's stream has ended");
         }
         self.nodes.telemetry.connected_nodes(known.connected);
-        drop(known);
-        self.nodes.wake();
+        self.nodes.note(known, &self.id, what);
     }
 }
 
@@ -372,8 +357,7 @@ impl Known {
 
 impl Node {
     fn live(&self) -> bool {
-        let left = self.status.draining && !self.status.connected;
-        !left && self.seen.elapsed() < LIVE_FOR
+        self.status.is_live_after(self.seen.elapsed())
     }
 
     fn status(&self) -> NodeStatus {
@@ -381,18 +365,24 @@ impl Node {
     }
 
     // A report again, or a heartbeat, does not change since when.
-    fn runs(&mut self, identity: Identity, persisted: bool) {
-        match &mut self.status.running {
-            Some(running) if running.identity == identity => running.persisted |= persisted,
+    fn runs(&mut self, identity: Identity, persisted: bool) -> Change {
+        let change = match &mut self.status.running {
+            Some(running) if running.identity == identity => {
+                let is_news = persisted && !running.persisted;
+                running.persisted |= persisted;
+                if is_news { Change::Detail } else { Change::Sign }
+            }
             Some(_) | None => {
                 let since = OffsetDateTime::now_utc();
                 self.status.running = Some(RunningStatus { identity, since, persisted });
+                Change::Urgent
             }
-        }
+        };
         let outdated = |refused: &RefusedStatus| self.status.runs(&refused.identity);
         if self.status.refused.as_ref().is_some_and(outdated) {
             self.status.refused = None;
         }
+        change
     }
 }
 
@@ -401,7 +391,7 @@ mod tests {
     use super::*;
 
     fn nodes() -> Arc<Nodes> {
-        Arc::new(Nodes::new(Arc::default()))
+        Arc::new(Nodes::new("here".into(), Arc::default()))
     }
 
     fn named(id: impl Into<String>) -> Introduction {
@@ -413,70 +403,63 @@ mod tests {
         Identity { history: [1; 16], revision, root: [0; 32] }
     }
 
-    async fn waited(nodes: &Nodes, identity: Identity, want: Want) -> (bool, usize, usize, usize) {
-        let waited = nodes.wait(&identity, want, Instant::now()).await;
-        (waited.reached, waited.running, waited.lagging.len(), waited.live)
+    fn live(nodes: &Nodes) -> Vec<String> {
+        nodes.look(|own| {
+            let live = own.iter().filter(|(status, mark)| status.is_live_after(mark.silence));
+            live.map(|(status, _)| status.id.clone()).collect()
+        })
+    }
+
+    fn news(nodes: &Nodes) -> Vec<String> {
+        nodes.take_news(MAX_NODES).into_iter().map(|news| news.status.id).collect()
     }
 
     #[test]
-    fn a_share_of_the_nodes_is_rounded_up() {
-        for (want, live, expect) in
-            [(Want::All, 7, 7), (Want::Percent(50), 7, 4), (Want::Percent(95), 100, 95), (Want::Percent(1), 0, 0)]
-        {
-            assert_eq!(want.of(live), expect, "{want:?} of {live}");
-        }
-        assert_eq!(Want::Count(3).of(0), 3);
-    }
-
-    #[tokio::test]
-    async fn a_later_revision_of_the_same_history_counts() {
-        let nodes = nodes();
-        assert_eq!(waited(&nodes, revision(5), Want::All).await, (true, 0, 0, 0));
-        assert_eq!(waited(&nodes, revision(5), Want::Count(1)).await, (false, 0, 0, 0));
-        let (one, two) = (nodes.connect(named("one")).unwrap(), nodes.connect(named("two")).unwrap());
-        one.running(revision(6), true);
-        two.running(revision(4), true);
-        assert_eq!(waited(&nodes, revision(5), Want::All).await, (false, 1, 1, 2));
-        assert_eq!(waited(&nodes, revision(5), Want::Percent(50)).await, (true, 1, 1, 2));
-        two.running(Identity { history: [2; 16], ..revision(9) }, true);
-        assert_eq!(waited(&nodes, revision(5), Want::All).await, (false, 1, 1, 2));
-    }
-
-    #[tokio::test]
-    async fn a_wait_ends_with_the_report_it_is_for() {
-        let nodes = nodes();
-        let node = nodes.connect(named("node")).unwrap();
-        let waiting = {
-            let nodes = nodes.clone();
-            let deadline = Instant::now() + Duration::from_secs(60);
-            tokio::spawn(async move { nodes.wait(&revision(1), Want::All, deadline).await })
-        };
-        tokio::task::yield_now().await;
-        node.running(revision(1), true);
-        assert!(waiting.await.unwrap().reached);
-    }
-
-    #[tokio::test]
-    async fn a_node_that_left_in_order_is_not_live_and_one_that_was_cut_off_still_is() {
+    fn a_node_that_left_in_order_is_not_live_and_one_that_was_cut_off_still_is() {
         let nodes = nodes();
         let (leaves, cut) = (nodes.connect(named("leaves")).unwrap(), nodes.connect(named("cut")).unwrap());
         leaves.heartbeat(None, true);
-        assert_eq!(nodes.list().iter().filter(|node| node.live).count(), 2);
+        assert_eq!(live(&nodes).len(), 2);
         drop((leaves, cut));
-        let live: Vec<String> = nodes.list().into_iter().filter(|node| node.live).map(|node| node.id).collect();
-        assert_eq!(live, ["cut"]);
+        assert_eq!(live(&nodes), ["cut"]);
     }
 
     #[test]
     fn a_refusal_is_forgotten_when_something_newer_runs() {
         let nodes = nodes();
         let node = nodes.connect(named("node")).unwrap();
+        let status = || nodes.look(|own| own.get("node").unwrap().0.clone());
         node.running(revision(1), true);
         node.refused(revision(2), Vec::new());
         node.running(revision(1), true);
-        assert!(nodes.get("node").unwrap().refuses(&revision(2)));
+        assert!(status().refuses(&revision(2)));
         node.running(revision(3), true);
-        assert!(nodes.get("node").unwrap().refused.is_none());
+        assert!(status().refused.is_none());
+    }
+
+    #[test]
+    fn what_changed_is_told_once_and_a_heartbeat_is_no_change() {
+        let nodes = nodes();
+        let (a, b) = (nodes.connect(named("a")).unwrap(), nodes.connect(named("b")).unwrap());
+        assert_eq!(news(&nodes), ["a", "b"]);
+        a.running(revision(1), false);
+        a.running(revision(1), true);
+        a.running(revision(2), true);
+        assert_eq!(news(&nodes), ["a"], "many reports are one");
+        b.heartbeat(None, false);
+        a.running(revision(2), true);
+        assert!(news(&nodes).is_empty());
+        let seen = nodes.seen_since_told();
+        assert_eq!(seen.iter().map(|seen| seen.id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        nodes.note_told(&seen);
+        assert!(nodes.seen_since_told().is_empty());
+        b.heartbeat(None, true);
+        assert_eq!(news(&nodes), ["b"]);
+        b.refused(revision(3), Vec::new());
+        assert_eq!(news(&nodes), ["b"]);
+        nodes.tell_again(["a".to_owned()]);
+        drop(b);
+        assert_eq!(news(&nodes), ["a", "b"], "and that a stream has ended");
     }
 
     #[test]
@@ -488,6 +471,7 @@ mod tests {
         drop(sessions.pop());
         let kept = nodes.connect(named("one-more"));
         assert!(kept.is_ok());
-        assert_eq!(nodes.list().len(), MAX_NODES);
+        assert_eq!(nodes.look(|own| own.iter().count()), MAX_NODES);
+        assert_eq!(news(&nodes).len(), MAX_NODES, "nothing is told of who was forgotten");
     }
 }

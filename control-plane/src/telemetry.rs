@@ -25,6 +25,11 @@ struct CommitLabels {
     result: CommitResult,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StatementLabels {
+    kind: &'static str,
+}
+
 /// The counters of a process.
 pub struct Telemetry {
     registry: Registry,
@@ -36,6 +41,8 @@ pub struct Telemetry {
     minted: Counter,
     connected_nodes: Gauge,
     pushes: Counter,
+    status_statements: Family<StatementLabels, Counter>,
+    status_rows: Counter,
 }
 
 // === impl Telemetry ===
@@ -55,6 +62,8 @@ impl Telemetry {
             minted: Counter::default(),
             connected_nodes: Gauge::default(),
             pushes: Counter::default(),
+            status_statements: Family::default(),
+            status_rows: Counter::default(),
             registry: Registry::default(),
         };
         registry.register("commits", "Proposals, by how they ended", telemetry.commits.clone());
@@ -70,6 +79,12 @@ impl Telemetry {
         registry.register("histories_minted", "New history ids given", telemetry.minted.clone());
         registry.register("connected_nodes", "Nodes with a stream", telemetry.connected_nodes.clone());
         registry.register("snapshots_sent", "Configurations sent to nodes", telemetry.pushes.clone());
+        registry.register(
+            "node_status_statements",
+            "Statements about what nodes report, by what they do",
+            telemetry.status_statements.clone(),
+        );
+        registry.register("node_status_rows", "Nodes of which something was written", telemetry.status_rows.clone());
         Telemetry { registry, ..telemetry }
     }
 
@@ -104,6 +119,14 @@ impl Telemetry {
 
     pub(crate) fn pushed(&self) {
         self.pushes.inc();
+    }
+
+    pub(crate) fn status_statement(&self, kind: &'static str) {
+        self.status_statements.get_or_create(&StatementLabels { kind }).inc();
+    }
+
+    pub(crate) fn status_rows(&self, count: usize) {
+        self.status_rows.inc_by(count as u64);
     }
 }
 

@@ -61,11 +61,14 @@ pub(crate) async fn guard(State(state): State<ApiState>, request: Request, next:
         return Err(Problem::new(ProblemKind::Unauthorized, detail).header(header::WWW_AUTHENTICATE, challenge));
     }
     let reads = request.method().is_safe();
-    let mut response = next.run(request).await;
-    if reads && state.publisher.stale() {
-        response.headers_mut().insert(STALE, HeaderValue::from_static("true"));
-    }
-    Ok(response)
+    let response = next.run(request).await;
+    Ok(if reads && state.publisher.stale() { marked_stale(response) } else { response })
+}
+
+/// Says that an answer may be old.
+pub(crate) fn marked_stale(mut response: Response) -> Response {
+    response.headers_mut().insert(STALE, HeaderValue::from_static("true"));
+    response
 }
 
 /// What no route is for.

@@ -2,6 +2,7 @@
 
 use super::{
     call::Call,
+    edge::marked_stale,
     form::time_text,
     page::{self, Page},
     problem::Problem,
@@ -22,22 +23,27 @@ pub(crate) async fn list(call: Call) -> Result<Response, Problem> {
     let selector = Selector::read(&parameters)?;
     let filter = format!("nodes {selector}");
     let page = Page::read(&parameters, &filter)?;
-    let mut nodes = call.state.nodes.list();
-    nodes.sort_by(|a, b| a.id.cmp(&b.id));
-    nodes.retain(|node| page.after.as_ref().is_none_or(|after| node.id > *after) && selector.matches(&node.labels));
-    let more = nodes.len() > page.size;
-    nodes.truncate(page.size);
-    let next = nodes.last().filter(|_| more).map(|last| page::token(&last.id, &filter)).unwrap_or_default();
-    let body = json!({"nodes": nodes.iter().map(json).collect::<Vec<_>>(), "next_page_token": next});
-    Ok(call.form().write_tagged(None, &call.head.headers, &body))
+    let follows = |id: &str| page.after.as_ref().is_none_or(|after| id > after.as_str());
+    let wanted = |node: &NodeStatus| follows(&node.id) && selector.matches(&node.labels);
+    let found = call.state.fleet.page(page.size, wanted).await;
+    let next = found.nodes.last().filter(|_| found.more).map(|last| page::token(&last.id, &filter)).unwrap_or_default();
+    let body = json!({"nodes": found.nodes.iter().map(json).collect::<Vec<_>>(), "next_page_token": next});
+    let response = call.form().write_tagged(None, &call.head.headers, &body);
+    Ok(if found.stale { marked_stale(response) } else { response })
 }
 
 /// `GET /v1/nodes/{id}`.
 pub(crate) async fn get(id: String, call: Call) -> Result<Response, Problem> {
     call.parameters(&NONE)?;
-    let node = call.state.nodes.get(&id);
-    let node = node.ok_or_else(|| Problem::not_found(format_args!("node with the id {id:?}")))?;
-    Ok(call.form().write_tagged(None, &call.head.headers, &json(&node)))
+    let found = call.state.fleet.page(1, |node| node.id == id).await;
+    let Some(node) = found.nodes.first() else {
+        return Err(match found.stale {
+            true => Problem::unavailable("nodes at other control planes cannot be read of; try again"),
+            false => Problem::not_found(format_args!("node with the id {id:?}")),
+        });
+    };
+    let response = call.form().write_tagged(None, &call.head.headers, &json(node));
+    Ok(if found.stale { marked_stale(response) } else { response })
 }
 
 /// A node as the API tells of it.
@@ -56,6 +62,7 @@ pub(crate) fn json(node: &NodeStatus) -> Value {
     });
     json!({
         "id": node.id,
+        "control_plane": node.control_plane,
         "build": node.build,
         "labels": node.labels,
         "peer": node.peer,

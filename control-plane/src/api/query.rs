@@ -62,9 +62,9 @@ pub(crate) const REASON: Parameter = Parameter {
 };
 pub(crate) const WAIT: Parameter = Parameter {
     name: "wait",
-    about: "Hold the answer until that share of the live nodes runs the revision: `all`, a percentage (`95%`) or a \
-            number of nodes (`n:3`). When the time is over first, the answer is 202 and names who lags; the change \
-            stands either way.",
+    about: "Hold the answer until that share of the live nodes, at whichever control plane, runs the revision: `all`, \
+            a percentage (`95%`) or a number of nodes (`n:3`). When the time is over first, the answer is 202 and \
+            names who lags; the change stands either way.",
     form: Form::Text,
     example: "all",
 };

@@ -1,7 +1,7 @@
 //! What the API works on.
 
 use crate::{
-    commit::Committer, nodes::Nodes, publisher::Publisher, settings::Token, store::Store, telemetry::Telemetry,
+    commit::Committer, fleet::Fleet, publisher::Publisher, settings::Token, store::Store, telemetry::Telemetry,
 };
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ pub struct ApiState {
     /// Holds the head.
     pub publisher: Arc<Publisher>,
     /// Who runs what.
-    pub nodes: Arc<Nodes>,
+    pub fleet: Arc<Fleet>,
     /// The history.
     pub store: Store,
     /// The counters, served at `/metrics` without a token.

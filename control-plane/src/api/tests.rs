@@ -13,6 +13,7 @@ mod whole;
 use super::{router, state::ApiState};
 use crate::{
     commit::Committer,
+    fleet::Fleet,
     nodes::Nodes,
     publisher::Publisher,
     settings::Token,
@@ -35,6 +36,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
 };
+use tokio_util::sync::CancellationToken;
 
 const TOKEN: &str = "correct-horse";
 const MAX_BODY: usize = 256 * 1024;
@@ -43,6 +45,7 @@ const MAX_BODY: usize = 256 * 1024;
 struct Api {
     address: SocketAddr,
     state: ApiState,
+    nodes: Arc<Nodes>,
     // Both end with the test.
     running: JoinSet<()>,
     _directory: TempDir,
@@ -66,9 +69,11 @@ impl Api {
         let store = Store::open(&url, 10_000, seal).await.unwrap();
         let telemetry = Arc::new(Telemetry::new());
         let publisher = Arc::new(Publisher::open(store.clone(), telemetry.clone()).await.unwrap());
+        let nodes = Arc::new(Nodes::new("here".into(), telemetry.clone()));
+        let fleet = Arc::new(Fleet::new("here".into(), nodes.clone(), store.clone(), telemetry.clone()));
         let state = ApiState {
             committer: Arc::new(Committer::new(store.clone(), publisher.clone(), telemetry.clone())),
-            nodes: Arc::new(Nodes::new(telemetry.clone())),
+            fleet: fleet.clone(),
             admin_token: Token::new(TOKEN),
             max_body: MAX_BODY,
             publisher: publisher.clone(),
@@ -81,7 +86,8 @@ impl Api {
         let router = router(state.clone());
         running.spawn(async move { axum::serve(listener, router).await.unwrap() });
         running.spawn(async move { publisher.run().await });
-        Api { address, state, running, _directory: directory }
+        running.spawn(async move { fleet.run(CancellationToken::new()).await });
+        Api { address, state, nodes, running, _directory: directory }
     }
 
     /// The same with another router.

@@ -1,7 +1,7 @@
 //! `?wait=`: until which share of the live nodes runs a revision, and how that ended.
 
 use super::{nodes, problem::Problem};
-use crate::nodes::{Waited, Want};
+use crate::fleet::{Waited, Want};
 use http::HeaderValue;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -51,7 +51,7 @@ pub(crate) fn header(waited: &Waited) -> HeaderValue {
 /// How a wait ended, for the body.
 pub(crate) fn report(waited: &Waited) -> Value {
     let lagging: Vec<Value> = waited.lagging.iter().map(nodes::json).collect();
-    json!({"running": waited.running, "live": waited.live, "lagging": lagging})
+    json!({"running": waited.running, "live": waited.live, "stale": waited.stale, "lagging": lagging})
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     commit::{CommitError, Committed, Plan, Proposal, Refusal},
-    nodes::{Waited, Want},
+    fleet::{Waited, Want},
     store::StoreError,
 };
 use axum::response::Response;
@@ -137,7 +137,7 @@ impl Write {
         let waited = match self.wait {
             None => None,
             Some((want, timeout)) => {
-                Some(call.state.nodes.wait(&committed.identity, want, Instant::now() + timeout).await)
+                Some(call.state.fleet.wait(&committed.identity, want, Instant::now() + timeout).await)
             }
         };
         Ok(Written { committed, before, waited })

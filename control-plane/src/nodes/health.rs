@@ -1,9 +1,10 @@
 //! What a node tells of the health of its upstreams' endpoints.
 
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 /// The upstreams of which an endpoint takes no traffic at a node.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeHealth {
     /// By name.
     pub upstreams: Vec<UpstreamHealth>,
@@ -12,7 +13,7 @@ pub struct NodeHealth {
 }
 
 /// An upstream of which an endpoint takes no traffic.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpstreamHealth {
     /// Its name.
     pub name: String,
@@ -25,12 +26,13 @@ pub struct UpstreamHealth {
 }
 
 /// An endpoint that takes no traffic.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointDown {
     /// Its address.
     pub address: String,
     /// `check`, or what ejected it.
     pub reason: String,
     /// Since when.
+    #[serde(with = "time::serde::timestamp::milliseconds")]
     pub since: OffsetDateTime,
 }

@@ -13,6 +13,7 @@ mod harness;
 mod history;
 mod meddler;
 mod outages;
+mod planes;
 mod sealed;
 mod status;
 mod streams;

@@ -230,7 +230,7 @@ fn get_node() -> Value {
         .parameter("If-None-Match-Read")
         .answer(200, "As it was last seen.", "Node", &node(), &["ETag"])
         .response(304, "The client has it already.", None, &["ETag"])
-        .problems(&[ProblemKind::NotFound])
+        .problems(&[ProblemKind::NotFound, ProblemKind::Unavailable])
         .build()
 }
 
@@ -248,7 +248,7 @@ fn written(operation: Operation) -> Operation {
 }
 
 fn waiting(operation: Operation) -> Operation {
-    let example = json!({"revision": 43, "wait": {"running": 2, "live": 3, "lagging": [node()]}});
+    let example = json!({"revision": 43, "wait": {"running": 2, "live": 3, "stale": false, "lagging": [node()]}});
     operation
         .answer(202, "It stands, but fewer nodes than waited for run it yet.", "Waiting", &example, &WRITTEN)
         .problems(&[ProblemKind::Shrinks, ProblemKind::Unavailable])
@@ -291,6 +291,7 @@ fn revision() -> Value {
 fn node() -> Value {
     json!({
         "id": "0193b3a2-7c1e-7d44-9c53-6f1f0e3b2a10",
+        "control_plane": "control-plane-1:7081",
         "build": env!("CARGO_PKG_VERSION"),
         "labels": {"zone": "a"},
         "peer": "10.0.0.7:41022",

@@ -135,6 +135,7 @@ fn node() -> Value {
         "One running data plane, as it was last seen.",
         &[
             "id",
+            "control_plane",
             "build",
             "labels",
             "connected",
@@ -149,6 +150,7 @@ fn node() -> Value {
         ],
         json!({
             "id": text("The node's own id."),
+            "control_plane": text("The control plane that its last stream is or was at: its machine and port."),
             "build": text("The version of its program."),
             "labels": described("From its settings.", json!({
                 "type": "object", "additionalProperties": {"type": "string"},
@@ -225,10 +227,11 @@ fn refused() -> Value {
 fn waiting() -> Value {
     let wait = object(
         "How far it got.",
-        &["running", "live", "lagging"],
+        &["running", "live", "stale", "lagging"],
         json!({
             "running": number("How many live nodes run it."),
-            "live": number("How many live nodes there are."),
+            "live": number("How many live nodes there are, at all control planes."),
+            "stale": flag("The database did not answer, so nodes at other control planes may be missing here."),
             "lagging": described(
                 "The live nodes that do not run it.",
                 json!({"type": "array", "items": reference("schemas", "Node")}),

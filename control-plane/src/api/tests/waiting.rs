@@ -27,7 +27,7 @@ async fn without_a_live_node_there_is_nothing_to_wait_for() {
 #[tokio::test]
 async fn who_lags_is_named_and_the_write_stands() {
     let api = Api::start().await;
-    let _session = api.state.nodes.connect(node("a")).unwrap();
+    let _session = api.nodes.connect(node("a")).unwrap();
     let answer = api.put("/v1/upstreams/a?wait=all&timeout=100ms", &upstream()).await.check(202);
     assert_eq!(answer.header("portico-wait"), "not-reached; running=0; live=1");
     let body = answer.json();
@@ -45,7 +45,7 @@ async fn who_lags_is_named_and_the_write_stands() {
 #[tokio::test]
 async fn nodes_are_listed_by_id_and_labels() {
     let api = Api::start().await;
-    let _sessions = ["b", "a", "c"].map(|id| api.state.nodes.connect(node(id)).unwrap());
+    let _sessions = ["b", "a", "c"].map(|id| api.nodes.connect(node(id)).unwrap());
     let list = api.get("/v1/nodes?page_size=2").await.check(200).json();
     assert_eq!((&list["nodes"][0]["id"], &list["nodes"][1]["id"]), (&json!("a"), &json!("b")));
     let token = list["next_page_token"].as_str().unwrap();
