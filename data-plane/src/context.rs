@@ -154,6 +154,13 @@ impl Authority {
         Some(Authority { value: value.clone(), len: name.len() as u16, lower })
     }
 
+    /// Gives it memory of its own.
+    pub(crate) fn settle(&mut self) {
+        if let Ok(value) = HeaderValue::from_bytes(self.value.as_bytes()) {
+            self.value = value;
+        }
+    }
+
     /// As it was sent.
     pub(crate) fn value(&self) -> &HeaderValue {
         &self.value

@@ -57,6 +57,8 @@ pub(crate) enum Error {
     TransferCoding,
     #[error("the gateway opens no tunnels")]
     Connect,
+    #[error("the handshake of WebSocket is wrong: {0}")]
+    WebSocket(&'static str),
     #[error("the only expectation that is understood is 100-continue")]
     Expectation,
     #[error("the request came through this gateway too often")]
@@ -97,6 +99,8 @@ pub(crate) enum Error {
     Reset,
     #[error("the upstream's answer is not HTTP that can be forwarded")]
     BadResponse,
+    #[error("the upstream switches to a protocol that it was not asked for, or not as the protocol has it")]
+    BadSwitch,
 }
 
 // === impl Fault ===
@@ -135,6 +139,7 @@ impl Error {
             Error::Framing(_) => (Client, StatusCode::BAD_REQUEST, "framing"),
             Error::TransferCoding => (Client, StatusCode::NOT_IMPLEMENTED, "transfer_coding"),
             Error::Connect => (Client, StatusCode::NOT_IMPLEMENTED, "connect"),
+            Error::WebSocket(_) => (Client, StatusCode::BAD_REQUEST, "websocket"),
             Error::Expectation => (Client, StatusCode::EXPECTATION_FAILED, "expectation"),
             Error::Loop => (Client, StatusCode::LOOP_DETECTED, "loop"),
             Error::Upload(UploadFault::TooLarge) => (Client, StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
@@ -157,6 +162,7 @@ impl Error {
             Error::Closed => (Upstream, StatusCode::BAD_GATEWAY, "closed"),
             Error::Reset => (Upstream, StatusCode::BAD_GATEWAY, "reset"),
             Error::BadResponse => (Upstream, StatusCode::BAD_GATEWAY, "bad_response"),
+            Error::BadSwitch => (Upstream, StatusCode::BAD_GATEWAY, "bad_upgrade"),
         }
     }
 

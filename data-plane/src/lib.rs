@@ -5,7 +5,8 @@
 //! that may take its time (the control stream, building routers, the status port) happens on other threads.
 //!
 //! Floors, top to bottom; no import runs back up: app → upkeep → status, snapshot → worker → listener → tls, proxy →
-//! router → filter, pool → telemetry → error → context → inbound → chunked, drain, json, wire, settings.
+//! router → filter, pool → telemetry → error → context → inbound → chunked, drain, json, tunnel → wire,
+//! settings.
 
 pub mod app;
 mod chunked;
@@ -31,6 +32,7 @@ mod telemetry;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod tunnel;
 mod upkeep;
 mod wire;
 mod worker;

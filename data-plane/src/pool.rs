@@ -20,6 +20,7 @@ mod outbound;
 mod rendezvous;
 mod resolve;
 mod stream;
+mod switch;
 mod tls;
 
 pub(crate) use call::{Attempts, Call, Outgoing, call};
@@ -28,6 +29,7 @@ pub(crate) use health::{HealthReport, Vitals, checks::check};
 pub(crate) use local::{LocalPool, Upstreams};
 pub(crate) use rendezvous::KeyHash;
 pub(crate) use resolve::{Resolver, resolve};
+pub(crate) use switch::{Switched, Upgrade};
 
 use health::Health;
 use origin::{Found, Manner, Origin, Unresolved};

@@ -11,7 +11,9 @@ mod forward;
 mod forwarded;
 mod local;
 mod locate;
+mod passage;
 mod record;
+mod upgrade;
 
 pub(crate) use body::AnswerBody;
 pub(crate) use local::Local;

@@ -17,6 +17,8 @@ mod http2;
 mod listeners;
 mod records;
 mod timeouts;
+mod tunnels;
+mod upgrades;
 mod upstream_http2;
 mod upstream_tls;
 mod upstreams;

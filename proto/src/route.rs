@@ -1,5 +1,9 @@
 //! Routes, checked.
 
+mod upgrades;
+
+pub use upgrades::Upgrades;
+
 use crate::{
     fields::{HeaderTemplate, authority, check_headers, check_labels, check_name, check_reference},
     invalid::Faults,
@@ -62,6 +66,8 @@ pub struct Forward {
     pub host: Option<HeaderValue>,
     /// Deadlines in place of the upstream's; `None` where those hold.
     pub timeouts: Timeouts<Option<std::time::Duration>>,
+    /// What clients may switch to.
+    pub upgrades: Upgrades,
 }
 
 /// How the path changes.
@@ -174,7 +180,8 @@ impl Forward {
             text => faults.take(authority(text)),
         });
         let timeouts = Timeouts::check(message.timeouts.as_ref(), faults);
-        Some(Forward { upstream: upstream?, rewrite, host, timeouts })
+        let upgrades = faults.at("upgrades", |faults| Upgrades::check(message.upgrades.as_ref(), faults));
+        Some(Forward { upstream: upstream?, rewrite, host, timeouts, upgrades })
     }
 }
 

@@ -14,9 +14,9 @@ use crate::{
     name::Name,
     policy::Policy,
     resource::{Change, Hash, Kind, MAX_PAYLOAD, Resource, ResourceKey},
-    route::Route,
+    route::{Action, Route},
     shards::{SHARDS, Shards, shard_of, shard_of_hash, shard_of_parts},
-    upstream::Upstream,
+    upstream::{Protocol, Upstream},
 };
 use sha2::{Digest, Sha256};
 use std::{
@@ -101,6 +101,7 @@ impl Snapshot {
         next.check_references(&touched, &mut invalid);
         next.check_matches(self, &touched, &mut invalid);
         next.check_server_names(self, &touched, &mut invalid);
+        next.check_upgrades(self, &touched, &mut invalid);
         if !invalid.is_empty() {
             return Err(invalid);
         }
@@ -280,6 +281,33 @@ impl Snapshot {
             for claim in self.server_names.put(&new) {
                 let (pointer, detail) = claim.fault();
                 invalid.push(Invalid { resource: Some(key.clone()), pointer: pointer.into(), detail });
+            }
+        }
+    }
+
+    // Upgrades that an operator counts on are not left to an upstream that knows none.
+    fn check_upgrades(&self, before: &Snapshot, touched: &BTreeSet<ResourceKey>, invalid: &mut Vec<Invalid>) {
+        let is_http2 = |snapshot: &Snapshot, key: &ResourceKey| {
+            let upstream = snapshot.get(key).and_then(|entry| entry.checked.as_upstream());
+            upstream.is_some_and(|upstream| matches!(upstream.protocol, Protocol::Http2 { .. }))
+        };
+        let mut suspects: BTreeSet<&ResourceKey> = touched.iter().filter(|key| key.kind == Kind::Route).collect();
+        // Whoever referred to it before.
+        for key in touched.iter().filter(|key| before.get(key).is_some() && is_http2(self, key)) {
+            suspects.extend(self.referrers(key));
+        }
+        for key in suspects {
+            let Some(Action::Forward(forward)) =
+                self.get(key).and_then(|entry| entry.checked.as_route()).map(|route| &route.action)
+            else {
+                continue;
+            };
+            if forward.upgrades.named && is_http2(self, &ResourceKey::new(Kind::Upstream, forward.upstream.clone())) {
+                let detail = format!(
+                    "upstream {:?} speaks HTTP/2, which has no upgrades; give it the protocol `http1`, or leave `upgrades` out",
+                    forward.upstream.as_str()
+                );
+                invalid.push(Invalid { resource: Some(key.clone()), pointer: "/forward/upgrades".into(), detail });
             }
         }
     }

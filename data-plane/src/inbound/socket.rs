@@ -1,5 +1,6 @@
 //! A client's socket, with or without TLS.
 
+use crate::tunnel::Side;
 use bytes::{Buf, BytesMut};
 use std::{
     io::{self, IoSlice},
@@ -59,6 +60,17 @@ impl Preread {
     /// A socket of which this was read.
     pub(crate) fn new(stream: TcpStream, read: BytesMut) -> Preread {
         Preread { stream, read }
+    }
+}
+
+impl Side for ClientSocket {
+    fn tcp(&self) -> &TcpStream {
+        ClientSocket::tcp(self)
+    }
+
+    fn reset(&mut self) {
+        // If it cannot be set, the connection ends all the same.
+        self.tcp().set_zero_linger().ok();
     }
 }
 

@@ -109,7 +109,8 @@ pub(super) async fn serve(clients: &Rc<Clients>, peer: &Rc<Peer>, inbound: Inbou
             After::Tunnel(body) => {
                 if let Some(inbound) = Rc::into_inner(connection.inbound) {
                     let (socket, read) = inbound.into_parts();
-                    body.tunnel(socket, read).await;
+                    // Boxed, so that connections that never become one have no room for it.
+                    Box::pin(body.tunnel(socket, read)).await;
                 }
                 return None;
             }

@@ -13,6 +13,7 @@ use super::{
     judge::Verdict,
     live::Lack,
     local::{InFlight, LocalEndpoint, LocalPool, Picked, Upstreams},
+    switch::Upgrade,
 };
 use crate::{
     context::{Peer, UploadBody},
@@ -28,8 +29,10 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) method: &'a Method,
     /// Path and query.
     pub(crate) target: &'a PathAndQuery,
-    /// All headers, but for those that frame the body.
+    /// All headers, but for those that frame the body or belong to the connection.
     pub(crate) headers: &'a HeaderMap,
+    /// What the upstream is asked to switch to; never of one that speaks HTTP/2.
+    pub(crate) upgrade: Option<&'a Upgrade>,
 }
 
 /// A call.
@@ -102,7 +105,10 @@ async fn attempt(
         Protocol::Http1 => {}
         protocol @ Protocol::Http2 { .. } => return http2::send(call, endpoint, protocol, body).await,
     }
-    if let Some(connection) = endpoint.take_idle() {
+    // What is to be switched begins on a connection of its own.
+    if call.outgoing.upgrade.is_none()
+        && let Some(connection) = endpoint.take_idle()
+    {
         match connection.send(call, body, InFlight::new(endpoint.clone())).await {
             Ok(response) => return Ok(response),
             Err(error) if call.is_repeatable(&error, has_body == body.is_some()) => {}
@@ -146,7 +152,7 @@ impl Call<'_> {
         whole
             && match error {
                 SendError::Unsent(_) => true,
-                SendError::Unanswered(_) => is_idempotent(self.outgoing.method),
+                SendError::Unanswered(_) => self.outgoing.upgrade.is_none() && is_idempotent(self.outgoing.method),
                 SendError::Final(_) => false,
             }
     }

@@ -6,12 +6,13 @@
 
 use super::{
     Seat,
-    call::Call,
+    call::{Call, Outgoing},
     download::DownloadBody,
     head::{self, BadHead, Head, MAX_HEAD, RequestFraming},
     local::InFlight,
     outbound::{Outbound, OutboundError, Side},
     stream::Stream,
+    switch::Switched,
     tls::tls_error,
 };
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
     wire::Elapsed,
 };
 use bytes::BytesMut;
-use http::{Method, Response, StatusCode};
+use http::{Response, StatusCode};
 use std::{
     future::poll_fn,
     io,
@@ -100,8 +101,14 @@ impl Connection {
             }
             (Err(error), None) => return Err(error),
         };
-        let Head { status, headers, framing, keep_alive } = head;
-        let mut response = Response::new(DownloadBody::new(self, framing, keep_alive, outbound, in_flight, call));
+        let Head { status, headers, framing, keep_alive, .. } = head;
+        let body = match (status, &outbound) {
+            (StatusCode::SWITCHING_PROTOCOLS, None) => DownloadBody::switched(Switched::new(self, in_flight)),
+            // It agrees to what it has not heard to the end.
+            (StatusCode::SWITCHING_PROTOCOLS, Some(_)) => return Err(SendError::Final(Error::BadSwitch)),
+            _ => DownloadBody::new(self, framing, keep_alive, outbound, in_flight, call),
+        };
+        let mut response = Response::new(body);
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         Ok(response)
@@ -143,7 +150,7 @@ impl Connection {
                 }
             }
         }
-        if let Poll::Ready(result) = self.poll_head(call.outgoing.method, cx) {
+        if let Poll::Ready(result) = self.poll_head(&call.outgoing, cx) {
             wire.progress();
             return Poll::Ready(result);
         }
@@ -156,7 +163,8 @@ impl Connection {
         }
     }
 
-    fn poll_head(&mut self, method: &Method, cx: &mut Context<'_>) -> Poll<Result<Head, SendError>> {
+    fn poll_head(&mut self, outgoing: &Outgoing<'_>, cx: &mut Context<'_>) -> Poll<Result<Head, SendError>> {
+        let Outgoing { method, upgrade, .. } = *outgoing;
         let mut interim = 0;
         loop {
             while !self.buffer.is_empty() {
@@ -167,8 +175,14 @@ impl Connection {
                 };
                 interim += 1;
                 match head.status {
-                    // Nobody asked to switch.
-                    StatusCode::SWITCHING_PROTOCOLS => return Poll::Ready(Err(SendError::Final(Error::BadResponse))),
+                    StatusCode::SWITCHING_PROTOCOLS => {
+                        return Poll::Ready(match upgrade {
+                            Some(upgrade) if upgrade.is_agreed(&head) => Ok(head),
+                            Some(_) => Err(SendError::Final(Error::BadSwitch)),
+                            // Nobody asked.
+                            None => Err(SendError::Final(Error::BadResponse)),
+                        });
+                    }
                     status if !status.is_informational() => return Poll::Ready(Ok(head)),
                     _ if interim > MAX_INTERIM => return Poll::Ready(Err(SendError::Final(Error::BadResponse))),
                     _ => {}

@@ -7,6 +7,7 @@ use super::{
     http2,
     local::InFlight,
     outbound::{Outbound, OutboundError},
+    switch::Switched,
 };
 use crate::{
     chunked::{Chunked, Decoded},
@@ -52,6 +53,8 @@ pub(crate) enum DownloadFault {
 enum Rest {
     Http1(Box<Http1Download>),
     Http2(Box<http2::Download>),
+    // What comes from now on is no body.
+    Switched(Box<Switched>),
 }
 
 // Reads the rest from the connection, which is this response's until it has come.
@@ -115,12 +118,25 @@ impl DownloadBody {
         DownloadBody { first: None, rest }
     }
 
+    /// Of a response after which the connection speaks another protocol.
+    pub(super) fn switched(switched: Switched) -> DownloadBody {
+        DownloadBody { first: None, rest: Some(Rest::Switched(Box::new(switched))) }
+    }
+
+    /// The connection, if it speaks another protocol from now on.
+    pub(crate) fn into_switched(self) -> Option<Box<Switched>> {
+        match self.rest {
+            Some(Rest::Switched(switched)) => Some(switched),
+            Some(Rest::Http1(_) | Rest::Http2(_)) | None => None,
+        }
+    }
+
     fn end(&mut self) {
         match self.rest.take() {
             Some(Rest::Http1(rest)) => {
                 finish(rest.connection, rest.in_flight, rest.keep_alive && rest.outbound.is_none());
             }
-            Some(Rest::Http2(_)) | None => {}
+            Some(Rest::Http2(_) | Rest::Switched(_)) | None => {}
         }
     }
 }
@@ -169,6 +185,7 @@ impl Body for DownloadBody {
                 Left::Chunked(_) | Left::Close => None,
             },
             Some(Rest::Http2(rest)) => rest.left(),
+            Some(Rest::Switched(_)) => Some(0),
         };
         left.map_or_else(SizeHint::default, |left| SizeHint::with_exact(first + left))
     }
@@ -181,6 +198,7 @@ impl Rest {
         match self {
             Rest::Http1(rest) => rest.poll(cx),
             Rest::Http2(rest) => rest.poll(cx),
+            Rest::Switched(_) => Poll::Ready(Ok(None)),
         }
     }
 
@@ -188,6 +206,7 @@ impl Rest {
         match self {
             Rest::Http1(rest) => matches!(rest.left, Left::Length(0)),
             Rest::Http2(rest) => rest.has_ended(),
+            Rest::Switched(_) => false,
         }
     }
 }

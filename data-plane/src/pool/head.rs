@@ -47,6 +47,8 @@ pub(super) struct Head {
     pub(super) framing: Framing,
     /// Whether the connection can be used again afterwards.
     pub(super) keep_alive: bool,
+    /// Of a 101 that names one protocol.
+    pub(super) switches_to: Option<Box<HeaderValue>>,
 }
 
 /// It is not HTTP that can be forwarded.
@@ -60,6 +62,10 @@ struct Signs {
     codings: usize,
     chunked: bool,
     close: bool,
+    upgrade: bool,
+    upgrades: usize,
+    // The last one.
+    protocol: Option<HeaderValue>,
     // Of `Connection`, if it names headers.
     named: Vec<HeaderValue>,
 }
@@ -91,6 +97,10 @@ pub(super) fn encode(outgoing: &Outgoing<'_>, framing: RequestFraming, out: &mut
         RequestFraming::None => {}
         RequestFraming::Length(len) => encoding::content_length(len, out),
         RequestFraming::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+    }
+    if let Some(upgrade) = outgoing.upgrade {
+        out.extend_from_slice(b"connection: Upgrade\r\n");
+        encoding::field(&header::UPGRADE, upgrade.protocol(), out);
     }
     out.extend_from_slice(b"\r\n");
 }
@@ -144,11 +154,13 @@ pub(super) fn decode(bytes: &mut BytesMut, method: &Method) -> Result<Option<Hea
     }
     signs.named.iter().for_each(|options| strip_named(&mut headers, options.as_bytes()));
     let framing = signs.framing(method, status, version)?;
+    let switches_to = if status == StatusCode::SWITCHING_PROTOCOLS { signs.switches_to(version) } else { None };
     if status == StatusCode::NO_CONTENT {
         // It has none, whatever it says (RFC 9110, 8.6).
         headers.remove(header::CONTENT_LENGTH);
     }
-    Ok(Some(Head { status, headers, framing, keep_alive: version == 1 && !signs.close && framing != Framing::Close }))
+    let keep_alive = version == 1 && !signs.close && framing != Framing::Close;
+    Ok(Some(Head { status, headers, framing, keep_alive, switches_to }))
 }
 
 impl Signs {
@@ -168,15 +180,28 @@ impl Signs {
             header::CONNECTION => {
                 let mut options = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
                 self.close |= options.clone().any(|option| option.eq_ignore_ascii_case(b"close"));
+                self.upgrade |= options.clone().any(|option| option.eq_ignore_ascii_case(b"upgrade"));
                 let plain =
                     |option: &[u8]| option.eq_ignore_ascii_case(b"close") || option.eq_ignore_ascii_case(b"keep-alive");
                 if !options.all(plain) {
                     self.named.push(value.clone());
                 }
             }
+            header::UPGRADE => {
+                self.upgrades += 1;
+                self.protocol = Some(value.clone());
+            }
             _ => {}
         }
         Ok(())
+    }
+
+    // The one protocol that the connection speaks from now on; `None` where that is in doubt.
+    fn switches_to(&self, version: u8) -> Option<Box<HeaderValue>> {
+        let is_bare = self.codings == 0 && self.length.unwrap_or(0) == 0;
+        let protocol =
+            self.protocol.as_ref().filter(|_| version == 1 && self.upgrade && self.upgrades == 1 && is_bare)?;
+        Some(Box::new(protocol.clone()))
     }
 
     // RFC 9112, 6.3, where it leaves a choice: no.

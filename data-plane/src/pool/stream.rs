@@ -22,7 +22,11 @@ pub(super) enum Stream {
 
 /// TLS; whoever lets go of it says so to the other end.
 #[derive(Debug)]
-pub(super) struct Tls(TlsStream<TcpStream>);
+pub(super) struct Tls {
+    stream: TlsStream<TcpStream>,
+    // It ends with a reset, and nothing is said.
+    reset: bool,
+}
 
 // What can be written at once, and nothing more.
 struct AtOnce<'a>(&'a TcpStream);
@@ -32,7 +36,24 @@ struct AtOnce<'a>(&'a TcpStream);
 impl Stream {
     /// After the handshake.
     pub(super) fn tls(stream: TlsStream<TcpStream>) -> Stream {
-        Stream::Tls(Box::new(Tls(stream)))
+        Stream::Tls(Box::new(Tls { stream, reset: false }))
+    }
+
+    /// The connection below.
+    pub(super) fn tcp(&self) -> &TcpStream {
+        match self {
+            Stream::Plain(stream) => stream,
+            Stream::Tls(tls) => tls.stream.get_ref().0,
+        }
+    }
+
+    /// What is dropped from now on is dropped with a reset, so that nobody takes it for an end in good order.
+    pub(super) fn reset(&mut self) {
+        // If it cannot be set, the connection ends all the same.
+        self.tcp().set_zero_linger().ok();
+        if let Stream::Tls(tls) = self {
+            tls.reset = true;
+        }
     }
 
     /// Whether nothing came and the other end is there. That the runtime knows mostly: a read that did not fill its room told
@@ -45,7 +66,7 @@ impl Stream {
                     || matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
             }
             // What can be read may be tickets for the next handshake, which are nothing.
-            Stream::Tls(tls) => Pin::new(&mut tls.0).poll_fill_buf(&mut cx).is_pending(),
+            Stream::Tls(tls) => Pin::new(&mut tls.stream).poll_fill_buf(&mut cx).is_pending(),
         }
     }
 }
@@ -54,7 +75,7 @@ impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Stream::Tls(tls) => Pin::new(&mut tls.0).poll_read(cx, buf),
+            Stream::Tls(tls) => Pin::new(&mut tls.stream).poll_read(cx, buf),
         }
     }
 }
@@ -63,7 +84,7 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Stream::Tls(tls) => Pin::new(&mut tls.0).poll_write(cx, bytes),
+            Stream::Tls(tls) => Pin::new(&mut tls.stream).poll_write(cx, bytes),
         }
     }
 
@@ -74,7 +95,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-            Stream::Tls(tls) => Pin::new(&mut tls.0).poll_write_vectored(cx, slices),
+            Stream::Tls(tls) => Pin::new(&mut tls.stream).poll_write_vectored(cx, slices),
         }
     }
 
@@ -85,14 +106,14 @@ impl AsyncWrite for Stream {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Stream::Tls(tls) => Pin::new(&mut tls.0).poll_flush(cx),
+            Stream::Tls(tls) => Pin::new(&mut tls.stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Stream::Tls(tls) => Pin::new(&mut tls.0).poll_shutdown(cx),
+            Stream::Tls(tls) => Pin::new(&mut tls.stream).poll_shutdown(cx),
         }
     }
 }
@@ -101,7 +122,10 @@ impl AsyncWrite for Stream {
 
 impl Drop for Tls {
     fn drop(&mut self) {
-        let (stream, session) = self.0.get_mut();
+        if self.reset {
+            return;
+        }
+        let (stream, session) = self.stream.get_mut();
         session.send_close_notify();
         // A goodbye that does not fit is not worth a wait.
         while session.wants_write() && session.write_tls(&mut AtOnce(stream)).is_ok_and(|n| n > 0) {}

@@ -6,12 +6,13 @@
 use super::{
     forwarded,
     record::{Record, VIA, X_REQUEST_ID},
+    upgrade,
 };
 use crate::{
     context::{Authority, Context, is_hop_by_hop, strip_hop_by_hop},
     error::Error,
 };
-use http::{HeaderMap, HeaderValue, Method, Uri, header, uri::PathAndQuery};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version, header, uri::PathAndQuery};
 use proto::path::normalise;
 use std::borrow::Cow;
 
@@ -27,6 +28,7 @@ struct Seen {
     vias: usize,
     // Any that belongs to one connection.
     hop_by_hop: bool,
+    upgrade: bool,
     forwarding: bool,
     request_id: bool,
     expect: bool,
@@ -43,6 +45,10 @@ pub(super) fn admit(record: &mut Record) -> Result<(), Error> {
         record.context.request_id = id;
     }
     target(record, &seen)?;
+    // HTTP/1.0 knows no such wish, and HTTP/2 has another way (RFC 9110, 7.8).
+    if seen.upgrade && record.version == Version::HTTP_11 {
+        record.wish = upgrade::wish(&record.context.headers);
+    }
     let context = &mut record.context;
     if seen.expect {
         expectation(&mut context.headers)?;
@@ -70,6 +76,7 @@ impl Seen {
                 header::HOST => seen.hosts = headers.get_all(name).iter().count(),
                 header::VIA => seen.vias = headers.get_all(name).iter().count(),
                 header::EXPECT => seen.expect = true,
+                header::UPGRADE => (seen.upgrade, seen.hop_by_hop) = (true, true),
                 header::FORWARDED => seen.forwarding = true,
                 _ if name.as_str().starts_with('x') => {
                     seen.forwarding |= forwarded::is_forwarding(name.as_str());

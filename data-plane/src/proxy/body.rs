@@ -1,6 +1,6 @@
 //! The body of an answer, with the record of its request: what is recorded is what was sent.
 
-use super::record::Record;
+use super::{passage::Passage, record::Record};
 use crate::{
     inbound::ClientSocket,
     pool::{DownloadBody, DownloadFault},
@@ -45,9 +45,15 @@ impl AnswerBody {
 
     /// After an answer with status 101: what comes on the client's connection from now on, and what of it was read
     /// already, belongs to the protocol that was switched to.
-    pub(crate) async fn tunnel(self, socket: ClientSocket, read: BytesMut) {
-        // No upstream switches yet, so there is nobody to talk to.
-        drop((socket, read));
+    pub(crate) async fn tunnel(mut self, socket: ClientSocket, read: BytesMut) {
+        let switched = match std::mem::replace(&mut self.flow, Flow::Whole(None)) {
+            Flow::Stream(body) => body.into_switched(),
+            Flow::Whole(_) => None,
+        };
+        // Only an upstream answers so.
+        if let (Some(upstream), Some(record)) = (switched, self.record.take()) {
+            Passage::new(record, (socket, read), *upstream).run().await;
+        }
     }
 
     fn end(&mut self) {

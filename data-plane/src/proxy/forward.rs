@@ -6,6 +6,7 @@ use super::{
     local::LocalRoute,
     locate::rewrite,
     record::{Record, VIA},
+    upgrade,
 };
 use crate::{
     context::{RequestBody, UploadBody},
@@ -13,7 +14,7 @@ use crate::{
     pool::{Call, Outgoing, call},
     router::Forward,
 };
-use http::{Response, header};
+use http::{Response, StatusCode, header};
 use proto::matching::Captures;
 use std::ops::ControlFlow;
 
@@ -38,6 +39,7 @@ pub(super) async fn forward(
     if let Some(host) = &forward.host {
         record.context.headers.insert(header::HOST, host.clone());
     }
+    let upgrade = upgrade::grant(record, forward, body.is_some())?;
     let pool = route.pool.as_deref().ok_or(Error::NoEndpoint)?;
     let request = Call {
         upstreams: &record.local.upstreams,
@@ -47,12 +49,16 @@ pub(super) async fn forward(
             method: &record.context.method,
             target: target.as_ref().unwrap_or(&record.context.target),
             headers: &record.context.headers,
+            upgrade: upgrade.as_ref(),
         },
         timeouts: forward.timeouts,
         client_idle: settings.idle_timeout,
         peer: &record.peer,
     };
     let mut response = call(&request, body, &mut record.attempts).await?;
+    if let Some(upgrade) = upgrade.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
+        upgrade::agree(&mut response, &upgrade);
+    }
     let headers = response.headers_mut();
     headers.append(header::VIA, VIA);
     forward.filters.response(&record.context, headers);

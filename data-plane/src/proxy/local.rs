@@ -31,6 +31,8 @@ pub(crate) struct Local {
     pub(crate) log: LogBuffer,
     /// Whether answers say that the connection ends.
     pub(crate) draining: Cell<bool>,
+    /// Where tunnels read into.
+    pub(super) scratch: RefCell<Vec<u8>>,
     router: RefCell<RouterCache>,
     // By the entry's address, which cannot be another's while it is held here.
     routes: RefCell<HashMap<usize, Rc<LocalRoute>>>,
@@ -63,6 +65,7 @@ impl Local {
             counters: Counters::default(),
             log: telemetry.log_buffer(),
             draining: Cell::new(false),
+            scratch: RefCell::default(),
             router: RefCell::new(router.cache()),
             routes: RefCell::default(),
             ids: RefCell::default(),

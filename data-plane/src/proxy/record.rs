@@ -14,9 +14,14 @@ use crate::{
     router::Action,
     telemetry::{access_log::Line, counters::count},
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header, uri::PathAndQuery};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header, uri::PathAndQuery,
+};
 use proto::matching::{Captures, Head};
-use std::{rc::Rc, time::Instant};
+use std::{
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// What the gateway calls itself in `Via`.
@@ -30,11 +35,16 @@ pub(crate) struct Record {
     pub(super) context: Context,
     /// The whole target, which may be more than a path: what admission judges.
     pub(super) uri: http::Uri,
+    pub(super) version: Version,
+    /// The protocol that the client wishes to switch to.
+    pub(super) wish: Option<HeaderValue>,
     /// Only of a request with a body that was sent on.
     pub(super) upload: Option<Rc<Upload>>,
     pub(super) attempts: Attempts,
-    /// Bytes of the answer's body.
+    /// Bytes of the answer's body; of a tunnel, those to the client.
     pub(super) sent: u64,
+    /// Of a tunnel, bytes to the upstream.
+    pub(super) received: u64,
     route: Option<Rc<LocalRoute>>,
     started: Instant,
     revision: u64,
@@ -61,9 +71,12 @@ impl Record {
             started: peer.wire.begun(),
             context,
             uri: parts.uri,
+            version: parts.version,
+            wish: None,
             upload: None,
             attempts: Attempts::default(),
             sent: 0,
+            received: 0,
             route: None,
             revision: 0,
             status: 0,
@@ -123,7 +136,7 @@ impl Record {
             // Only how long it would be.
             response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
         }
-        if self.local.draining.get() {
+        if self.local.draining.get() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response.map(|flow| AnswerBody::new(flow, self))
@@ -142,6 +155,38 @@ impl Record {
             DownloadFault::Upload => ("body_broken", Fault::Client),
         });
         self.ended = true;
+    }
+
+    /// Keeps no more of the request than the log will say, and that in memory of its own: the request may have come in a
+    /// buffer that is much larger.
+    pub(super) fn settle(&mut self) {
+        let context = &mut self.context;
+        let own = |value: &HeaderValue| HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone());
+        let user_agent = context.headers.get(header::USER_AGENT).map(own);
+        context.headers = HeaderMap::new();
+        if let Some(user_agent) = user_agent {
+            context.headers.insert(header::USER_AGENT, user_agent);
+        }
+        if let Ok(target) = PathAndQuery::try_from(context.target.path().to_string()) {
+            context.target = target;
+        }
+        context.host.settle();
+        context.request_id = own(&context.request_id);
+        (self.uri, self.wish) = (http::Uri::default(), None);
+    }
+
+    /// How long neither side of a tunnel may send anything.
+    pub(super) fn tunnel_idle(&self) -> Duration {
+        match self.route.as_deref().map(|route| &route.entry.action) {
+            Some(Action::Forward(forward)) => forward.upgrades.idle,
+            // None of those switches.
+            Some(Action::Redirect(_) | Action::Respond(_)) | None => Duration::ZERO,
+        }
+    }
+
+    /// A tunnel did not end in good order.
+    pub(super) fn tunnel_broken(&mut self, reason: &'static str, fault: Fault) {
+        (self.failure, self.ended) = (Some((reason, fault)), true);
     }
 
     fn write(&mut self) {
@@ -188,7 +233,7 @@ impl Record {
             upstream: upstream.map(|upstream| upstream.as_str()),
             endpoint: self.attempts.endpoint.as_ref().map(|endpoint| endpoint.as_str()),
             duration,
-            received: self.upload.as_ref().map_or(0, |upload| upload.bytes()),
+            received: self.upload.as_ref().map_or(self.received, |upload| upload.bytes()),
             sent: self.sent,
             retries: self.attempts.retries,
             reason: self.failure.map(|(reason, _)| reason),

@@ -7,9 +7,9 @@ use proto::{
     matching::{Head, PathPattern, Predicates},
     name::Name,
     policy::{Attachment, Policy},
-    route::{self, BodyLimit, Redirect, Respond, Rewrite, Route},
+    route::{self, BodyLimit, Redirect, Respond, Rewrite, Route, Upgrades},
     snapshot::Snapshot,
-    upstream::Timeouts,
+    upstream::{Protocol, Timeouts},
 };
 use std::{
     ops::Deref,
@@ -67,6 +67,8 @@ pub(crate) struct Forward {
     pub(crate) timeouts: Timeouts<Duration>,
     /// The upstream's.
     pub(crate) filters: Filters,
+    /// What its clients may switch to.
+    pub(crate) upgrades: Upgrades,
 }
 
 /// What routes refer to.
@@ -162,6 +164,11 @@ impl Resolver<'_> {
             host: forward.host.clone(),
             timeouts: forward.timeouts.over(spec.timeouts),
             filters: Filters::build(self.attached(&spec.policies).filter(|policy| holds(route, policy))),
+            upgrades: match spec.protocol {
+                Protocol::Http1 => forward.upgrades.clone(),
+                // It cannot be asked.
+                Protocol::Http2 { .. } => Upgrades { protocols: Vec::new(), ..forward.upgrades },
+            },
         })
     }
 

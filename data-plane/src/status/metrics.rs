@@ -204,6 +204,7 @@ impl Collector for Metrics {
         let age = self.age.unwrap_or_default().as_secs_f64();
         for (name, help, n) in [
             ("portico_connections", "Client connections that stand", self.connections as f64),
+            ("portico_tunnels", "Client connections that were switched to another protocol", counts.tunnels as f64),
             ("portico_config_revision", "The revision that runs", self.revision as f64),
             ("portico_config_age_seconds", "How long it has been running", age),
             ("portico_ready", "Whether the node is ready", f64::from(u8::from(self.ready))),

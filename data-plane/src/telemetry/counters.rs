@@ -33,6 +33,8 @@ pub(crate) struct Counters {
     pub(crate) panics: Cell<u64>,
     pub(crate) accepted: Cell<u64>,
     pub(crate) refused: Cell<u64>,
+    /// Those that are open.
+    pub(crate) tunnels: Cell<u64>,
 }
 
 /// The requests of one route.
@@ -66,6 +68,7 @@ pub(crate) struct Counts {
     pub(crate) panics: u64,
     pub(crate) accepted: u64,
     pub(crate) refused: u64,
+    pub(crate) tunnels: u64,
 }
 
 // === impl Counters ===
@@ -107,6 +110,7 @@ impl Counters {
             panics: self.panics.get(),
             accepted: self.accepted.get(),
             refused: self.refused.get(),
+            tunnels: self.tunnels.get(),
         };
         let routes = self.routes.borrow();
         let own = routes.iter().map(|(name, series)| (Some(name), series));
@@ -201,6 +205,7 @@ impl Counts {
         self.panics += other.panics;
         self.accepted += other.accepted;
         self.refused += other.refused;
+        self.tunnels += other.tunnels;
     }
 }
 

@@ -231,6 +231,17 @@ impl Conn {
         self.rest.is_empty() && !self.fill()
     }
 
+    /// Whether the other end reset the connection, and sent nothing before.
+    pub(super) fn is_reset(&mut self) -> bool {
+        let read = self.stream.read(&mut [0]);
+        self.rest.is_empty() && matches!(read, Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset)
+    }
+
+    /// Ends the connection with a reset.
+    pub(super) fn reset(self) {
+        socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
     pub(super) fn request(&mut self) -> Option<Message> {
         self.message()
     }

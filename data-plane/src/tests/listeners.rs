@@ -96,8 +96,8 @@ fn a_listener_for_both_families_takes_both() {
     }
 }
 
-// A client that trusts the node's certificate.
-fn tls(node: &Node, protocols: &[&[u8]]) -> rustls::StreamOwned<rustls::ClientConnection, TcpStream> {
+/// A client that trusts the node's certificate.
+pub(super) fn tls(node: &Node, protocols: &[&[u8]]) -> rustls::StreamOwned<rustls::ClientConnection, TcpStream> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let roots = NODE_CERTIFICATE.with(|certificate| {
@@ -122,7 +122,8 @@ thread_local! {
     };
 }
 
-fn secured(listen: &str, more: Vec<(Kind, serde_json::Value)>) -> Node {
+/// A node with a certificate.
+pub(super) fn secured(listen: &str, more: Vec<(Kind, serde_json::Value)>) -> Node {
     let certificate = (Kind::Certificate, NODE_CERTIFICATE.with(|certificate| certificate.1.clone()));
     let settings = Settings { listen: vec![listen.parse().unwrap()], ..settings() };
     Node::with(settings, &[vec![certificate], more].concat())

@@ -386,6 +386,20 @@ fn what_is_not_http_2_is_not_forwarded() {
 }
 
 #[test]
+fn whoever_speaks_http_2_is_not_asked_to_upgrade() {
+    let address = serve(Builder::new(), |_, (request, answer)| async move {
+        let asked = request.headers().keys().any(|name| ["connection", "upgrade"].contains(&name.as_str()));
+        respond(answer, if asked { "asked" } else { "ordinary" });
+    });
+    let node = Node::start(&upstream(&[address], json!({})));
+    let mut client = node.connect();
+    for _ in 0..2 {
+        client.send(super::upgrades::HANDSHAKE);
+        assert_eq!(client.response().text(), "ordinary");
+    }
+}
+
+#[test]
 fn http_2_is_agreed_on_inside_tls() {
     let authority = Authority::new();
     for (alpn, reason) in [(&b"h2"[..], "closed"), (b"http/1.1", "tls_handshake"), (b"", "tls_handshake")] {

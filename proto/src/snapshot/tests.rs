@@ -57,6 +57,26 @@ fn two_routes_cannot_match_the_same() {
 }
 
 #[test]
+fn what_speaks_http2_is_not_asked_to_upgrade() {
+    let upstream = |protocol: &str| {
+        put(Kind::Upstream, json!({"name": "u", "endpoints": [{"address": "a:1"}], "protocol": {protocol: {}}}))
+    };
+    let route = |forward: Value| put(Kind::Route, json!({"name": "r", "forward": forward}));
+    let named = || route(json!({"upstream": "u", "upgrades": {"protocols": ["websocket"]}}));
+    let silent = || route(json!({"upstream": "u"}));
+    let base = Snapshot::empty().with([upstream("http1"), named()]).expect("it is right");
+    // Whichever of the two is changed.
+    let expect =
+        ["route/r/forward/upgrades: upstream \"u\" speaks HTTP/2, which has no upgrades; give it the protocol \
+                   `http1`, or leave `upgrades` out"];
+    assert_eq!(faults(base.with([upstream("http2")])), expect);
+    assert_eq!(faults(Snapshot::empty().with([upstream("http2"), named()])), expect);
+    let base = base.with([upstream("http2"), silent()]).expect("it is right");
+    assert_eq!(faults(base.with([named()])), expect);
+    assert!(base.with([route(json!({"upstream": "u", "upgrades": {}}))]).is_ok());
+}
+
+#[test]
 fn all_faults_come_at_once() {
     let bad = put(Kind::Upstream, json!({"name": "u", "endpoints": [], "timeouts": {"connect": "5"}}));
     let found = faults(Snapshot::empty().with([bad, route("r", "/", "none"), route("s", "/", "u")]));
