@@ -8,7 +8,7 @@ mod upload;
 mod values;
 
 pub(crate) use body::RequestBody;
-pub(crate) use cookie::cookie;
+pub(crate) use cookie::{cookie, strip_cookie};
 pub(crate) use hop::{is_hop_by_hop, strip_hop_by_hop, strip_known, strip_named, strip_untrailable};
 pub(crate) use upload::{Upload, UploadBody, UploadFault};
 pub(crate) use values::Values;

@@ -19,6 +19,7 @@ mod origin;
 mod outbound;
 mod rendezvous;
 mod resolve;
+mod session;
 mod stream;
 mod switch;
 mod tls;
@@ -29,6 +30,7 @@ pub(crate) use health::{HealthReport, Vitals, checks::check};
 pub(crate) use local::{LocalPool, Upstreams};
 pub(crate) use rendezvous::KeyHash;
 pub(crate) use resolve::{Resolver, resolve};
+pub(crate) use session::SessionId;
 pub(crate) use switch::{Switched, Upgrade};
 
 use health::Health;
@@ -88,6 +90,8 @@ pub(crate) enum Affinity {
     None,
     /// The one that this key belongs to.
     Key(KeyHash),
+    /// The one that the client was given before.
+    Session(SessionId),
 }
 
 /// An endpoint of a pool, as it is now.
@@ -167,6 +171,12 @@ impl Pool {
             }));
         }
         (members, found.iter().find_map(|(_, (unresolved, _))| *unresolved))
+    }
+
+    // Those that take no new clients, in case they have some: of weight 0.
+    fn resting(&self) -> impl Iterator<Item = Arc<Endpoint>> {
+        let resting = self.spec.endpoints.iter().zip(&self.origins).filter(|(spec, _)| spec.weight == 0);
+        resting.flat_map(|(_, origin)| origin.found().1.iter().map(|found| found.endpoint.clone()).collect::<Vec<_>>())
     }
 
     /// What they share of their health.

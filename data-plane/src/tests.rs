@@ -16,6 +16,7 @@ mod health;
 mod http2;
 mod listeners;
 mod records;
+mod sticky;
 mod timeouts;
 mod tunnels;
 mod upgrades;

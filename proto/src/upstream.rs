@@ -4,12 +4,14 @@ mod balance;
 mod endpoint;
 mod health;
 mod protocol;
+mod sticky;
 mod tls;
 
 pub use balance::{Balance, ConsistentHash};
 pub use endpoint::{Address, Dns, Endpoint, Place};
 pub use health::{AllDown, CountedAnswers, Ejection, HealthCheck, HttpProbe, Probe};
 pub use protocol::Protocol;
+pub use sticky::{StickyCookie, StickySecret};
 pub use tls::{MinVersion, Trust, UpstreamTls};
 
 use crate::{
@@ -82,7 +84,7 @@ impl Upstream {
         let name = check_name(&message.name, faults);
         check_labels(&message.labels, faults);
         let endpoints = Endpoint::check_list(&message.endpoints, faults);
-        let balance = faults.at("balance", |faults| Balance::check(message.balance.as_ref(), faults));
+        let balance = faults.at("balance", |faults| Balance::check(message, faults));
         let timeouts = Timeouts::check(message.timeouts.as_ref(), faults).over(DEFAULT_TIMEOUTS);
         let retry_attempts = message.retry.as_ref().and_then(|retry| retry.attempts).unwrap_or(1);
         if retry_attempts > 5 {

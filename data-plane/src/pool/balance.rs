@@ -59,7 +59,8 @@ impl Balancer {
     pub(crate) fn new(balance: &Balance) -> Balancer {
         let rule = match balance {
             Balance::RoundRobin => Rule::InTurn,
-            Balance::LeastRequest => Rule::LessBusy,
+            // Who has no endpoint yet is no different from others.
+            Balance::LeastRequest | Balance::StickyCookie(_) => Rule::LessBusy,
             Balance::Random => Rule::Random,
             Balance::ConsistentHash(hash) => Rule::ByKey(hash.max_load),
         };

@@ -1,15 +1,16 @@
 //! The endpoints of a pool that take traffic, as one worker sees them. It looks again only when something changed.
 
 use super::{
-    Affinity, Member, Pool, Unresolved,
+    Affinity, Endpoint, Pool, Unresolved,
     balance::{Balancer, Candidate},
     health::{Checked, Moment, Standing},
     judge::Trial,
     local::{LocalEndpoint, Picked, Upstreams},
+    session::{SessionId, Sessions},
 };
 use crate::error::Error;
 use fastrand::Rng;
-use proto::upstream::{AllDown, Upstream};
+use proto::upstream::{AllDown, Balance, Upstream};
 use std::rc::Rc;
 
 /// The endpoints that take traffic, and the choice among them.
@@ -22,6 +23,8 @@ pub(super) struct Live {
     changes: Option<u64>,
     // Those that are ejected, but for that would take traffic.
     ejected: Vec<Candidate>,
+    // Who may keep the clients it has; only where clients stay.
+    sessions: Option<Sessions>,
     // One of the names was never resolved.
     unresolved: Option<Unresolved>,
 }
@@ -46,7 +49,11 @@ impl Live {
     /// Nothing was looked at yet.
     pub(super) fn new(upstream: &Upstream) -> Live {
         let balancer = Balancer::new(&upstream.balance);
-        Live { endpoints: Vec::new(), balancer, changes: None, ejected: Vec::new(), unresolved: None }
+        let sessions = match &upstream.balance {
+            Balance::StickyCookie(cookie) => Some(Sessions::new(cookie, &upstream.name)),
+            Balance::RoundRobin | Balance::LeastRequest | Balance::Random | Balance::ConsistentHash(_) => None,
+        };
+        Live { endpoints: Vec::new(), balancer, changes: None, ejected: Vec::new(), sessions, unresolved: None }
     }
 
     /// Looks again if something changed.
@@ -58,9 +65,21 @@ impl Live {
         }
     }
 
-    /// All that may take traffic.
-    pub(super) fn endpoints(&self) -> &[Rc<LocalEndpoint>] {
-        &self.endpoints
+    /// All that may take traffic, some of them twice.
+    pub(super) fn endpoints(&self) -> impl Iterator<Item = &Rc<LocalEndpoint>> {
+        self.endpoints.iter().chain(self.sessions.iter().flat_map(Sessions::endpoints))
+    }
+
+    /// The endpoint that the client was given before, if it may keep it.
+    pub(super) fn session(&self, affinity: Affinity, tried: &[u64]) -> Option<Picked> {
+        let Affinity::Session(id) = affinity else { return None };
+        let endpoint = self.sessions.as_ref()?.find(id)?;
+        (!tried.contains(&endpoint.endpoint.id)).then(|| Picked { endpoint: endpoint.clone(), trial: None })
+    }
+
+    /// What the client is given, so that it stays with that endpoint.
+    pub(super) fn session_id(&self, endpoint: &LocalEndpoint) -> Option<SessionId> {
+        self.sessions.as_ref().map(|sessions| sessions.id(endpoint))
     }
 
     /// An endpoint whose ejection is over, for the one request that tries it. One whose key is another's does not.
@@ -72,7 +91,7 @@ impl Live {
         let Live { ejected, balancer, endpoints, .. } = self;
         ejected.iter().find_map(|candidate| {
             match affinity {
-                Affinity::None => {}
+                Affinity::None | Affinity::Session(_) => {}
                 Affinity::Key(key) if balancer.would_win(key, *candidate) => {}
                 Affinity::Key(_) => return None,
             }
@@ -87,7 +106,7 @@ impl Live {
         let was_tried = |index: usize| tried.contains(&self.endpoints[index].endpoint.id);
         let busy = |index: usize| self.endpoints[index].in_flight();
         let key = match affinity {
-            Affinity::None => None,
+            Affinity::None | Affinity::Session(_) => None,
             Affinity::Key(key) => Some(key),
         };
         match self.balancer.pick(rng, key, was_tried, busy) {
@@ -120,20 +139,31 @@ impl Live {
             let Some(group) = groups.last_mut() else { continue };
             let candidate = Candidate { index, weight: member.weight, seed: member.endpoint.seed };
             group.all.push(candidate);
-            match standing(member, &pool.spec) {
+            match standing(&member.endpoint, &pool.spec) {
                 Some(true) => group.healthy.push(candidate),
                 Some(false) => self.ejected.push(candidate),
                 None => {}
             }
         }
+        let chosen = choose(&groups, &pool.spec);
+        if let Some(sessions) = &mut self.sessions {
+            // Whoever is healthy keeps its clients, whatever its priority and its weight.
+            let healthy = groups.iter().flat_map(|group| &group.healthy);
+            let mut keep: Vec<usize> = chosen.iter().chain(healthy).map(|candidate| candidate.index).collect();
+            keep.sort_unstable();
+            keep.dedup();
+            let resting = pool.resting().filter(|endpoint| standing(endpoint, &pool.spec) == Some(true));
+            let resting: Vec<_> = resting.map(|endpoint| upstreams.endpoint(&endpoint)).collect();
+            sessions.set(keep.into_iter().map(|index| self.endpoints[index].clone()).chain(resting));
+        }
         let mut rng = upstreams.rng.borrow_mut();
-        self.balancer.set(choose(&groups, &pool.spec).into_iter(), &mut rng);
+        self.balancer.set(chosen.into_iter(), &mut rng);
     }
 }
 
 // Whether it takes traffic, or would if it were not ejected.
-fn standing(member: &Member, upstream: &Upstream) -> Option<bool> {
-    let health = &member.endpoint.health;
+fn standing(endpoint: &Endpoint, upstream: &Upstream) -> Option<bool> {
+    let health = &endpoint.health;
     match (health.checked(), health.standing()) {
         (Checked::Failed, Standing::In | Standing::Out(_) | Standing::Trial) => None,
         (Checked::Unknown | Checked::Passed, Standing::In) => Some(true),

@@ -6,6 +6,7 @@ use super::{
     http2::Shared,
     judge::Trial,
     live::{Lack, Live},
+    session::SessionId,
 };
 use fastrand::Rng;
 use foldhash::HashMap;
@@ -90,7 +91,7 @@ impl Upstreams {
                 let limit = pool.pool.spec.idle_connection;
                 let mut live = pool.live.borrow_mut();
                 live.refresh(&pool.pool, self);
-                live.endpoints().iter().for_each(|endpoint| endpoint.sweep(now, limit));
+                live.endpoints().for_each(|endpoint| endpoint.sweep(now, limit));
                 true
             }
             None => false,
@@ -133,6 +134,9 @@ impl Upstreams {
     pub(super) fn pick(&self, pool: &LocalPool, affinity: Affinity, tried: &[u64]) -> Result<Picked, Lack> {
         let mut live = pool.live.borrow_mut();
         live.refresh(&pool.pool, self);
+        if let Some(picked) = live.session(affinity, tried) {
+            return Ok(picked);
+        }
         // A second try is to succeed, not to find something out.
         if tried.is_empty()
             && let Some(picked) = live.trial(affinity)
@@ -149,6 +153,11 @@ impl LocalPool {
     /// What the operator said.
     pub(crate) fn spec(&self) -> &Upstream {
         &self.pool.spec
+    }
+
+    /// What the client is given, so that it stays with that endpoint; `None` where clients do not.
+    pub(crate) fn session_id(&self, endpoint: &LocalEndpoint) -> Option<SessionId> {
+        self.live.borrow().session_id(endpoint)
     }
 }
 

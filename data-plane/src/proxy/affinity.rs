@@ -2,9 +2,14 @@
 
 use crate::{
     context::{Context, Values, cookie},
-    pool::{Affinity, KeyHash},
+    pool::{Affinity, Attempts, Call, KeyHash, SessionId},
 };
-use proto::{hash_key::HashKey, matching::parameter, upstream::Balance};
+use http::HeaderValue;
+use proto::{
+    hash_key::HashKey,
+    matching::{Scheme, parameter},
+    upstream::Balance,
+};
 use std::net::IpAddr;
 
 /// Which endpoint a request is for.
@@ -14,7 +19,23 @@ pub(super) fn affinity(balance: &Balance, context: &Context) -> Affinity {
         Balance::ConsistentHash(balance) => {
             key_hash(&balance.key, &Values::of(context)).map_or(Affinity::None, Affinity::Key)
         }
+        Balance::StickyCookie(sticky) => {
+            let id = cookie(&context.headers, &sticky.name).and_then(SessionId::parse);
+            id.map_or(Affinity::None, Affinity::Session)
+        }
     }
+}
+
+/// The cookie by which a client stays with the endpoint that answered, unless it has that already.
+pub(super) fn session_cookie(call: &Call<'_>, scheme: Scheme, attempts: &Attempts) -> Option<HeaderValue> {
+    let Balance::StickyCookie(sticky) = &call.pool.spec().balance else { return None };
+    let id = call.pool.session_id(attempts.endpoint.as_ref()?)?;
+    if matches!(call.affinity, Affinity::Session(had) if had == id) {
+        return None;
+    }
+    let secure = if sticky.always_secure || scheme == Scheme::Https { "; Secure" } else { "" };
+    // What is in it was checked with the configuration.
+    HeaderValue::try_from(format!("{}={id}{}{secure}", sticky.name, sticky.attributes)).ok()
 }
 
 /// The hash of the request's key, if it has one.
@@ -28,7 +49,7 @@ pub(super) fn key_hash(key: &HashKey, values: &Values<'_>) -> Option<KeyHash> {
             let mut fields = context.headers.get_all(name).iter();
             let first = fields.next()?.as_bytes();
             let Some(second) = fields.next() else { return hash(first) };
-            let rest = [second].into_iter().chain(fields).map(http::HeaderValue::as_bytes);
+            let rest = [second].into_iter().chain(fields).map(HeaderValue::as_bytes);
             hash(&[first].into_iter().chain(rest).collect::<Vec<_>>().join(&b", "[..]))
         }
         HashKey::Cookie(name) => hash(cookie(&context.headers, name)?),
@@ -49,7 +70,7 @@ pub(super) fn key_hash(key: &HashKey, values: &Values<'_>) -> Option<KeyHash> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::{HeaderName, HeaderValue, Method};
+    use http::{HeaderName, Method};
     use proto::template::{Target, Template};
 
     #[test]

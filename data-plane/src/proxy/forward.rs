@@ -1,7 +1,7 @@
 //! The action `forward`: make of the request what the upstream is to see, call it, and make of its response an answer.
 
 use super::{
-    affinity::affinity,
+    affinity::{affinity, session_cookie},
     body::Flow,
     local::LocalRoute,
     locate::rewrite,
@@ -9,13 +9,13 @@ use super::{
     upgrade,
 };
 use crate::{
-    context::{RequestBody, UploadBody},
+    context::{RequestBody, UploadBody, strip_cookie},
     error::Error,
     pool::{Call, Outgoing, call},
     router::Forward,
 };
 use http::{Response, StatusCode, header};
-use proto::matching::Captures;
+use proto::{matching::Captures, upstream::Balance};
 use std::ops::ControlFlow;
 
 pub(super) async fn forward(
@@ -41,10 +41,15 @@ pub(super) async fn forward(
     }
     let upgrade = upgrade::grant(record, forward, body.is_some())?;
     let pool = route.pool.as_deref().ok_or(Error::NoEndpoint)?;
+    let affinity = affinity(&pool.spec().balance, &record.context);
+    if let Balance::StickyCookie(sticky) = &pool.spec().balance {
+        // It is between the client and the gateway.
+        strip_cookie(&mut record.context.headers, &sticky.name);
+    }
     let request = Call {
         upstreams: &record.local.upstreams,
         pool,
-        affinity: affinity(&pool.spec().balance, &record.context),
+        affinity,
         outgoing: Outgoing {
             method: &record.context.method,
             target: target.as_ref().unwrap_or(&record.context.target),
@@ -56,11 +61,15 @@ pub(super) async fn forward(
         peer: &record.peer,
     };
     let mut response = call(&request, body, &mut record.attempts).await?;
+    let cookie = session_cookie(&request, record.context.scheme, &record.attempts);
     if let Some(upgrade) = upgrade.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
         upgrade::agree(&mut response, &upgrade);
     }
     let headers = response.headers_mut();
     headers.append(header::VIA, VIA);
+    if let Some(cookie) = cookie {
+        headers.append(header::SET_COOKIE, cookie);
+    }
     forward.filters.response(&record.context, headers);
     Ok(response.map(Flow::Stream))
 }

@@ -1,5 +1,6 @@
 //! How an endpoint is chosen, checked.
 
+use super::StickyCookie;
 use crate::{hash_key::HashKey, invalid::Faults, pb};
 
 /// How an endpoint is chosen.
@@ -13,6 +14,8 @@ pub enum Balance {
     Random,
     /// By a key of the request.
     ConsistentHash(ConsistentHash),
+    /// By a cookie that names the endpoint.
+    StickyCookie(StickyCookie),
 }
 
 /// By a key of the request.
@@ -28,15 +31,18 @@ pub struct ConsistentHash {
 
 impl Balance {
     /// Checks the field `balance`. What is wrong is noted, and then the result says nothing.
-    pub(super) fn check(message: Option<&pb::Balance>, faults: &mut Faults) -> Balance {
+    pub(super) fn check(upstream: &pb::Upstream, faults: &mut Faults) -> Balance {
         use pb::balance::Kind;
-        match message.and_then(|message| message.kind.as_ref()) {
+        match upstream.balance.as_ref().and_then(|message| message.kind.as_ref()) {
             None | Some(Kind::RoundRobin(_)) => Balance::RoundRobin,
             Some(Kind::LeastRequest(_)) => Balance::LeastRequest,
             Some(Kind::Random(_)) => Balance::Random,
             Some(Kind::ConsistentHash(message)) => faults
                 .at("consistent_hash", |faults| ConsistentHash::check(message, faults))
                 .map_or(Balance::Random, Balance::ConsistentHash),
+            Some(Kind::StickyCookie(message)) => faults
+                .at("sticky_cookie", |faults| StickyCookie::check(message, &upstream.name, faults))
+                .map_or(Balance::Random, Balance::StickyCookie),
         }
     }
 }
@@ -65,8 +71,8 @@ mod tests {
             let key = Some(pb::HashKey { kind: key });
             let hash = pb::ConsistentHash { key, max_load };
             let mut faults = Faults::default();
-            let message = pb::Balance { kind: Some(balance::Kind::ConsistentHash(hash)) };
-            Balance::check(Some(&message), &mut faults);
+            let balance = Some(pb::Balance { kind: Some(balance::Kind::ConsistentHash(hash)) });
+            Balance::check(&pb::Upstream { balance, ..Default::default() }, &mut faults);
             faults.into_found().into_iter().map(|fault| fault.pointer).collect::<Vec<_>>().join(" ")
         };
         let header = || Some(hash_key::Kind::Header("x-user".into()));
