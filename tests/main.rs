@@ -18,5 +18,6 @@ mod restart;
 mod route_serves;
 mod secure_planes;
 mod tidy;
+mod two_control_planes;
 mod unknown_node;
 mod writers;

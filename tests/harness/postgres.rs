@@ -1,6 +1,7 @@
 //! Postgres: a database a test on the server of tests/run, or a server of one's own that can be killed.
 
 use super::{process::Process, wait::eventually};
+use sqlx::{Connection, PgConnection};
 use std::{
     fs,
     os::unix::process::CommandExt,
@@ -56,6 +57,16 @@ impl Postgres {
     /// Where a control plane finds it.
     pub(crate) fn url(&self) -> String {
         format!("postgres://postgres@localhost/postgres?host={}", self.folder.path().display())
+    }
+
+    /// Runs a statement, and returns the one column of its rows.
+    #[track_caller]
+    pub(crate) fn ask(&self, statement: &'static str) -> Vec<i32> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut connection = PgConnection::connect(&self.url()).await.unwrap();
+            sqlx::query_scalar(statement).fetch_all(&mut connection).await.unwrap()
+        })
     }
 
     /// Ends it as a loss of power would.
