@@ -1,7 +1,7 @@
-"""Python's clients: httpx, websockets and grpcio. Arguments: the http port, the https port, the authority's file,
-and whether WebSocket is left out (`yes`)."""
+"""Python's clients: httpx, websockets and grpcio. Arguments: the http port, the https port, the authority's file."""
 
 import asyncio
+import os
 import ssl
 import sys
 
@@ -50,13 +50,51 @@ def events(base, http2):
 
 
 async def with_websockets(base, trust):
-    async with websockets.connect(f"{base}/ws/", ssl=trust, max_size=None) as socket:
-        await socket.send("hello")
-        check(f"websockets {base.split(':')[0]} text", await socket.recv(), "hello")
-        await socket.send(b"z" * 3_000_000)
-        check(f"websockets {base.split(':')[0]} 3 MB", len(await socket.recv()), 3_000_000)
-        await (await socket.ping())
-    check(f"websockets {base.split(':')[0]} closed in order", socket.close_code, 1000)
+    name = f"websockets {base.split(':')[0]}"
+    offer = {"ssl": trust, "max_size": None, "subprotocols": ["first", "second"]}
+    connect = lambda **more: websockets.connect(f"{base}/ws/", **offer, **more)
+    for compression in (None, "deflate"):
+        async with connect(compression=compression) as socket:
+            check(f"{name} subprotocol", socket.subprotocol, "second")
+            await socket.send("hello")
+            check(f"{name} text", await socket.recv(), "hello")
+            binary = os.urandom(2**20)
+            await socket.send(binary)
+            check(f"{name} 1 MiB, the same", await socket.recv() == binary, True)
+            await socket.send("x" * 3_000_000)
+            check(f"{name} 3 MB of text", len(await socket.recv()), 3_000_000)
+            check(f"{name} ping", await (await socket.ping()) < 10, True)
+        check(f"{name} closed in order", (socket.close_code, socket.close_reason), (1000, ""))
+    async with connect() as socket:
+        await socket.close(4000, "the client wants it")
+        check(f"{name} closed by the client", (socket.close_code, socket.close_reason), (4000, "the client wants it"))
+    async with connect() as socket:
+        await socket.send("close")
+        try:
+            await socket.recv()
+        except websockets.ConnectionClosed as closed:
+            check(f"{name} closed by the server", (closed.rcvd.code, closed.rcvd.reason), (4001, "as was asked for"))
+    async with connect() as socket:
+        await socket.send("abort")
+        try:
+            await socket.recv()
+        except websockets.ConnectionClosed as closed:
+            check(f"{name} cut off by the server", closed.rcvd, None)
+    try:
+        await connect(additional_headers={"Sec-WebSocket-Version": "12"})
+    except websockets.InvalidStatus as refused:
+        check(f"{name} refused", refused.response.status_code, 400)
+
+    async def one(number):
+        async with connect() as socket:
+            echoed = 0
+            for turn in range(10):
+                message = f"{number} {turn} " * 500
+                await socket.send(message)
+                echoed += await socket.recv() == message
+            return echoed
+
+    check(f"{name} 200 at once", sum(await asyncio.gather(*map(one, range(200)))), 2000)
 
 
 def with_grpc(name, channel):
@@ -86,9 +124,9 @@ with_httpx("HTTP/1.1", f"http://localhost:{HTTP}")
 with_httpx("HTTP/1.1", f"https://localhost:{HTTPS}")
 with_httpx("HTTP/2", f"https://localhost:{HTTPS}")
 events(f"https://localhost:{HTTPS}", http2=True)
-if sys.argv[4] != "yes":
-    asyncio.run(with_websockets(f"ws://localhost:{HTTP}", None))
-    asyncio.run(with_websockets(f"wss://localhost:{HTTPS}", TRUST))
+asyncio.run(with_websockets(f"ws://localhost:{HTTP}", None))
+# httpx has told the other context to offer HTTP/2.
+asyncio.run(with_websockets(f"wss://localhost:{HTTPS}", ssl.create_default_context(cafile=AUTHORITY)))
 with_grpc("h2c", grpc.insecure_channel(f"localhost:{HTTP}"))
 with open(AUTHORITY, "rb") as authority:
     credentials = grpc.ssl_channel_credentials(authority.read())

@@ -15,6 +15,8 @@ import echo_pb2_grpc
 
 # A server-sent event is sent only after the one before was acknowledged: a proxy that buffers would hang here.
 ACKNOWLEDGED = [threading.Event() for _ in range(3)]
+# What pages came to.
+RESULTS = []
 
 
 class Web(BaseHTTPRequestHandler):
@@ -38,6 +40,8 @@ class Web(BaseHTTPRequestHandler):
                 pass
         else:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        if self.path == "/result":
+            RESULTS.append(body)
         seen = {"method": self.command, "path": self.path, "length": len(body), "headers": dict(self.headers.items())}
         self.reply(json.dumps(seen).encode())
 
@@ -46,6 +50,8 @@ class Web(BaseHTTPRequestHandler):
             self.reply(b"0123456789abcdef" * 65536, "application/octet-stream")
         elif self.path.startswith("/page"):
             self.reply(PAGE, "text/html")
+        elif self.path == "/result":
+            self.reply(RESULTS.pop() if RESULTS else b"", "text/plain")
         elif self.path == "/events":
             self.events()
         elif self.path.startswith("/acknowledge/"):
@@ -73,19 +79,28 @@ class Web(BaseHTTPRequestHandler):
         pass
 
 
-PAGE = b"""<!doctype html><title>page</title><p id=out>waiting</p><script>
+PAGE = b"""<!doctype html><title>page</title><script>
+const tell = (result) => fetch('/web/result', {method: 'POST', body: result});
 (async () => {
   const posted = await (await fetch('/web/echo', {method: 'POST', body: 'x'.repeat(70000)})).json();
-  const partial = location.search === '?partial=yes';
-  const socket = partial ? null : new WebSocket(location.origin.replace('http', 'ws') + '/ws/');
-  const heard = partial ? 'nothing' : await new Promise((resolve, reject) => {
-    socket.onopen = () => socket.send('from a browser');
-    socket.onmessage = (event) => resolve(event.data);
+  const socket = new WebSocket(location.origin.replace('http', 'ws') + '/ws/', 'second');
+  socket.binaryType = 'arraybuffer';
+  const next = (event, what) => new Promise((resolve, reject) => {
+    socket['on' + event] = (came) => resolve(what(came));
     socket.onerror = () => reject(new Error('socket'));
   });
+  await next('open', () => 0);
+  socket.send('from a browser');
+  const heard = await next('message', (message) => message.data);
+  const bytes = Uint8Array.from({length: 2 ** 20}, (_, n) => n * n % 251);
+  socket.send(bytes);
+  const back = new Uint8Array(await next('message', (message) => message.data));
+  const same = back.length === bytes.length && back.every((byte, n) => byte === bytes[n]);
+  socket.send('close');
+  const closed = await next('close', (close) => `${close.code} ${close.reason}`);
   const entry = performance.getEntriesByType('resource').find((entry) => entry.name.endsWith('/web/echo'));
-  document.getElementById('out').textContent = `posted ${posted.length}, heard ${heard}, over ${entry.nextHopProtocol}`;
-})().catch((error) => { document.getElementById('out').textContent = `failed: ${error}`; });
+  tell(`posted ${posted.length}, heard ${heard} by ${socket.protocol} and 1 MiB ${same}, closed ${closed}, over ${entry.nextHopProtocol}`);
+})().catch((error) => tell(`failed: ${error}`));
 </script>
 """
 
@@ -114,9 +129,14 @@ class Echo(echo_pb2_grpc.EchoServicer):
 async def sockets(port):
     async def echo(socket):
         async for message in socket:
-            await socket.send(message)
+            if message == "close":
+                await socket.close(4001, "as was asked for")
+            elif message == "abort":
+                socket.transport.abort()
+            else:
+                await socket.send(message)
 
-    async with websockets.serve(echo, "127.0.0.1", 0, max_size=None) as server:
+    async with websockets.serve(echo, "127.0.0.1", 0, max_size=None, subprotocols=["second"]) as server:
         port.set_result(server.sockets[0].getsockname()[1])
         await asyncio.Future()
 
