@@ -59,6 +59,8 @@ pub(crate) enum Error {
     Connect,
     #[error("the handshake of WebSocket is wrong: {0}")]
     WebSocket(&'static str),
+    #[error("the gateway shows nobody what it sends to upstreams")]
+    Trace,
     #[error("the only expectation that is understood is 100-continue")]
     Expectation,
     #[error("the request came through this gateway too often")]
@@ -140,6 +142,7 @@ impl Error {
             Error::TransferCoding => (Client, StatusCode::NOT_IMPLEMENTED, "transfer_coding"),
             Error::Connect => (Client, StatusCode::NOT_IMPLEMENTED, "connect"),
             Error::WebSocket(_) => (Client, StatusCode::BAD_REQUEST, "websocket"),
+            Error::Trace => (Client, StatusCode::NOT_IMPLEMENTED, "trace"),
             Error::Expectation => (Client, StatusCode::EXPECTATION_FAILED, "expectation"),
             Error::Loop => (Client, StatusCode::LOOP_DETECTED, "loop"),
             Error::Upload(UploadFault::TooLarge) => (Client, StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
@@ -193,6 +196,7 @@ impl Error {
                 | Error::Framing(_)
                 | Error::TransferCoding
                 | Error::Connect
+                | Error::Trace
                 | Error::Upload(_)
         )
     }

@@ -3,11 +3,13 @@
 //! A node of the real workers runs inside the test; clients and upstreams are blocking sockets in threads, so that a test
 //! says exactly what is sent and reads exactly what comes. Nobody sleeps: whoever waits, waits for something that happens.
 
+mod abuse;
 mod authority;
 mod bodies;
 mod clients;
 mod dns;
 mod draining;
+mod frames;
 mod framing;
 mod harness;
 mod hash;

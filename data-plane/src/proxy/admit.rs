@@ -32,6 +32,8 @@ struct Seen {
     forwarding: bool,
     request_id: bool,
     expect: bool,
+    // One of those that frame the body, with an underscore for the dash: many servers take them for the same.
+    disguised: bool,
 }
 
 /// Judges the request, and makes of its head what the upstream may see.
@@ -82,7 +84,10 @@ impl Seen {
                     seen.forwarding |= forwarded::is_forwarding(name.as_str());
                     seen.request_id |= *name == X_REQUEST_ID;
                 }
-                _ => seen.hop_by_hop |= is_hop_by_hop(name),
+                _ => {
+                    seen.hop_by_hop |= is_hop_by_hop(name);
+                    seen.disguised |= matches!(name.as_str(), "content_length" | "transfer_encoding");
+                }
             }
         }
         seen
@@ -92,8 +97,14 @@ impl Seen {
 // One host, one path in its normal form, and a query without what belongs escaped.
 fn target(record: &mut Record, seen: &Seen) -> Result<(), Error> {
     let uri = &record.uri;
-    if record.context.method == Method::CONNECT {
-        return Err(Error::Connect);
+    match record.context.method {
+        Method::CONNECT => return Err(Error::Connect),
+        // Its answer would be the request with all that is added to it (RFC 9110, 9.3.8).
+        Method::TRACE => return Err(Error::Trace),
+        _ => {}
+    }
+    if seen.disguised {
+        return Err(Error::Framing("a header that some take for the length or the coding of the body"));
     }
     if seen.hosts != 1 {
         return Err(Error::HostCount);
@@ -117,8 +128,13 @@ fn target(record: &mut Record, seen: &Seen) -> Result<(), Error> {
     if query.is_some_and(|query| query.bytes().any(|byte| !(0x21..0x7f).contains(&byte))) {
         return Err(Error::Query);
     }
-    if let Cow::Owned(path) = normalise(context.target.path())? {
-        context.target = path_and_query(path, query).ok_or(Error::Target)?;
+    match normalise(context.target.path())? {
+        Cow::Owned(path) => context.target = path_and_query(path, query).ok_or(Error::Target)?,
+        // An absolute target may have a query and no path: the root is meant.
+        Cow::Borrowed(path) if !context.target.as_str().starts_with('/') => {
+            context.target = path_and_query(path.into(), query).ok_or(Error::Target)?;
+        }
+        Cow::Borrowed(_) => {}
     }
     Ok(())
 }

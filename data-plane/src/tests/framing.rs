@@ -27,6 +27,18 @@ fn what_is_ambiguous_is_refused_and_ends_the_connection() {
         ("GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, "target_invalid"),
         ("GET a:80 HTTP/1.1\r\nHost: a\r\n\r\n", 400, "target_invalid"),
         ("CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", 501, "connect"),
+        ("CONNECT / HTTP/1.1\r\nHost: a\r\n\r\n", 501, "connect"),
+        ("TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", 501, "trace"),
+        ("GET //b/ HTTP/1.1\r\nHost: a\r\nHost : b\r\n\r\n", 400, "malformed"),
+        ("GET http:///x HTTP/1.1\r\nHost: a\r\n\r\n", 400, "target_invalid"),
+        ("GET http://a:b/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, "target_invalid"),
+        ("GET x HTTP/1.1\r\nHost: a\r\n\r\n", 400, "target_invalid"),
+        ("GET ?x HTTP/1.1\r\nHost: a\r\n\r\n", 400, "target_invalid"),
+        ("GET /\x01 HTTP/1.1\r\nHost: a\r\n\r\n", 400, "malformed"),
+        ("GET / HTTP/1.1\r\nHost: [::1\r\n\r\n", 400, "host_invalid"),
+        ("GET / HTTP/1.1\r\nHost: a#b\r\n\r\n", 400, "host_invalid"),
+        ("GET / HTTP/1.1\r\nHost: a\\b\r\n\r\n", 400, "host_invalid"),
+        ("GET / HTTP/1.1\r\nHost: a:\r\n\r\n", 400, "host_invalid"),
         // Framing.
         ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc", 400, "framing"),
         ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc", 400, "framing"),
@@ -59,6 +71,34 @@ fn what_is_ambiguous_is_refused_and_ends_the_connection() {
         ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n", 400, "framing"),
         ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\x0bchunked\r\n\r\n0\r\n\r\n", 400, "malformed"),
         ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n", 501, "transfer_coding"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n", 400, "malformed"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding\t: chunked\r\n\r\n0\r\n\r\n", 400, "malformed"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding\r\n : chunked\r\n\r\n0\r\n\r\n", 400, "malformed"),
+        ("POST / HTTP/1.1\r\nHost: a\r\n Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "malformed"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nX: y\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "malformed"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\n chunked\r\n\r\n0\r\n\r\n", 400, "malformed"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked;q=1\r\n\r\n0\r\n\r\n", 501, "transfer_coding"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked,\r\n\r\n0\r\n\r\n", 501, "transfer_coding"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\r\n\r\n0\r\n\r\n", 501, "transfer_coding"),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+            501,
+            "transfer_coding",
+        ),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length : 3\r\n\r\nabc", 400, "malformed"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\x0b\r\n\r\nabc", 400, "malformed"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1 3\r\n\r\nabc", 400, "framing"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3;\r\n\r\nabc", 400, "framing"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: \"3\"\r\n\r\nabc", 400, "framing"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nContent-Length: 3\r\n\r\nabc", 400, "framing"),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n0\r\n\r\n",
+            400,
+            "framing",
+        ),
+        // What servers behind the gateway may take for the same header.
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent_Length: 3\r\n\r\nabc", 400, "framing"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer_Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "framing"),
         // Syntax.
         ("GET /x HTTP/1.1\nHost: a\nX-A: 1\n\n", 400, "malformed"),
         ("GET / HTTP/1.1\r\nHost: a\nX: 1\r\n\r\n", 400, "malformed"),
@@ -143,6 +183,10 @@ fn the_upstream_sees_the_normal_form_and_the_query_as_it_was() {
         ("//a", "//a"),
         ("http://a/x?y", "/x?y"),
         ("http://a", "/"),
+        ("http://a?x", "/?x"),
+        ("http://a/?", "/?"),
+        ("/b#c", "/b"),
+        ("/b?c#d", "/b?c"),
         ("/a?", "/a?"),
     ] {
         let response = node.ask(&format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
@@ -249,4 +293,55 @@ fn expectations_are_met_or_refused() {
     assert!(response.text().ends_with("\nabc") && !response.text().contains("expect"), "{response:?}");
     let other = "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 200-ok\r\n\r\nabc";
     assert_eq!(node.ask(other).status(), 417);
+    // However it is put, what follows is a body and no request.
+    let inner = "GET /inner HTTP/1.1\r\nHost: a\r\n\r\n";
+    for (expect, status) in [
+        ("100-continue", 200),
+        ("100-Continue", 200),
+        ("100-continue\r\nExpect: 100-continue", 200),
+        ("y 100-continue", 417),
+        ("100-continue, y", 417),
+        ("100-continue\r\nExpect: y", 417),
+        ("\r\nX: 100-continue", 417),
+    ] {
+        let mut client = node.connect();
+        client.send(format!(
+            "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\nExpect: {expect}\r\n\r\n{inner}",
+            inner.len()
+        ));
+        let mut response = client.response();
+        if response.status() == 100 {
+            response = client.response();
+        }
+        assert_eq!(response.status(), status, "{expect}");
+        if response.header("connection").is_none() {
+            client.send("GET /next HTTP/1.1\r\nHost: a\r\n\r\n");
+            assert!(client.response().text().starts_with("GET /next"), "{expect}");
+        }
+    }
+}
+
+#[test]
+fn a_body_is_nobodys_request() {
+    let node = Node::start(&forward(&[Backend::echo().address]));
+    let inner = "GET /inner HTTP/1.1\r\nHost: a\r\n\r\n";
+    let chunks = format!("{:x}\r\n{inner}\r\n0\r\n\r\n", inner.len());
+    for method in ["GET", "HEAD", "OPTIONS", "DELETE", "POST", "BREW"] {
+        for (framing, body) in [
+            (format!("Content-Length: {}", inner.len()), inner),
+            ("Transfer-Encoding: chunked".into(), chunks.as_str()),
+            ("Transfer-Encoding:\t Chunked \t".into(), chunks.as_str()),
+            ("Connection: content-length\r\nContent-Length: ".to_string() + &inner.len().to_string(), inner),
+            ("Connection: transfer-encoding\r\nTransfer-Encoding: chunked".into(), chunks.as_str()),
+        ] {
+            let mut client = node.connect();
+            client.send(format!("{method} /outer HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n{body}"));
+            client.send("GET /next HTTP/1.1\r\nHost: a\r\n\r\n");
+            match method {
+                "HEAD" => assert_eq!(client.response_head().status(), 200),
+                _ => assert!(client.response().text().ends_with(inner), "{method} {framing}"),
+            }
+            assert!(client.response().text().starts_with("GET /next"), "{method} {framing}");
+        }
+    }
 }

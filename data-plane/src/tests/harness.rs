@@ -269,6 +269,16 @@ impl Conn {
         self.rest.drain(..len).collect()
     }
 
+    /// So many bytes; `None` when the end comes first.
+    pub(super) fn try_read(&mut self, len: usize) -> Option<Vec<u8>> {
+        while self.rest.len() < len {
+            if !self.fill() {
+                return None;
+            }
+        }
+        Some(self.rest.drain(..len).collect())
+    }
+
     /// A line without its end.
     pub(super) fn line(&mut self) -> Option<String> {
         loop {

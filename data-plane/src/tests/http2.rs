@@ -1,6 +1,9 @@
 //! HTTP/2 from clients, in cleartext by prior knowledge: what they get, and what they may not do.
 
-use super::harness::{Backend, Conn, DEADLINE, Node, forward, ok, respond, settings};
+use super::{
+    frames::{PREFACE, block, frame},
+    harness::{Backend, Conn, DEADLINE, Node, forward, ok, respond, settings},
+};
 use crate::settings::Settings;
 use bytes::Bytes;
 use h2::{
@@ -12,8 +15,6 @@ use std::{
     sync::{Mutex, mpsc::channel},
     time::{Duration, Instant},
 };
-
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 // What an answer is, whole.
 #[derive(Debug)]
@@ -163,18 +164,6 @@ fn what_two_programs_would_read_differently_is_refused() {
     });
 }
 
-// Frames, as a client writes them that keeps no rules.
-fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
-    let len = (payload.len() as u32).to_be_bytes();
-    [&len[1..], &[kind, flags, 0, 0, 0, stream], payload].concat()
-}
-
-// Headers without compression.
-fn block(fields: &[(&str, &str)]) -> Vec<u8> {
-    let part = |text: &str| [&[text.len() as u8], text.as_bytes()].concat();
-    fields.iter().flat_map(|(name, value)| [vec![0], part(name), part(value)].concat()).collect()
-}
-
 const GET: [(&str, &str); 4] = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "a")];
 const POST: [(&str, &str); 4] = [(":method", "POST"), (":scheme", "http"), (":path", "/"), (":authority", "a")];
 
@@ -304,6 +293,12 @@ fn floods_end_the_connection() {
         ("pings", frame(6, 0, 0, b"12345678").repeat(40), Some("http2_control_frames")),
         ("settings", frame(4, 0, 0, b"").repeat(40), Some("http2_control_frames")),
         ("priorities", frame(2, 0, 1, &[0, 0, 0, 0, 1]).repeat(40), Some("http2_control_frames")),
+        (
+            "empty data",
+            [frame(1, 0x4, 1, &block(&POST)), frame(0, 0, 1, b"").repeat(40)].concat(),
+            Some("http2_control_frames"),
+        ),
+        ("updates of a window", frame(8, 0, 0, &[0, 0, 0, 1]).repeat(80), Some("http2_control_frames")),
         ("what nobody knows", frame(0xbb, 0, 0, b"").repeat(40), Some("http2_control_frames")),
         ("continuations", [frame(1, 0, 1, b""), frame(9, 0, 1, b"").repeat(500)].concat(), None),
         ("a bomb of headers", [frame(1, 0, 1, b""), bombs].concat(), None),

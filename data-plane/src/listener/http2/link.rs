@@ -35,6 +35,13 @@ impl Link {
         Link { socket, read, gauge }
     }
 
+    fn wrote(&self, poll: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = &poll {
+            self.gauge.meter.written(*bytes);
+        }
+        self.written(poll)
+    }
+
     fn written<T>(&self, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         let stuck = &self.gauge.stuck;
         match (poll.is_pending(), stuck.get()) {
@@ -69,7 +76,7 @@ impl AsyncRead for Link {
 impl AsyncWrite for Link {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.socket).poll_write(cx, buf);
-        self.written(poll)
+        self.wrote(poll)
     }
 
     fn poll_write_vectored(
@@ -78,7 +85,7 @@ impl AsyncWrite for Link {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
-        self.written(poll)
+        self.wrote(poll)
     }
 
     fn is_write_vectored(&self) -> bool {

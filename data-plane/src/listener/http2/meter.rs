@@ -15,6 +15,10 @@ pub(super) const WINDOW: Duration = Duration::from_secs(10);
 const PREFACE: usize = 24;
 const FRAME_HEADER: usize = 9;
 const END_HEADERS: u8 = 0x4;
+/// The smallest frame of data has ten bytes, and may be worth two updates.
+const BYTES_PER_UPDATE: usize = 5;
+/// The most updates that may be saved up.
+const MOST_UPDATES: u64 = 1 << 20;
 
 /// How many there may be in a window.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +45,8 @@ pub(super) struct Meter {
     began: Cell<Instant>,
     resets: Cell<u32>,
     control: Cell<u32>,
+    // How many updates of windows are worth something: so many as answer what was sent.
+    updates: Cell<u64>,
     // Since when a block of headers is under way.
     block: Cell<Option<Instant>>,
     budget: Budget,
@@ -66,6 +72,7 @@ impl Meter {
             began: Cell::new(now),
             resets: Cell::new(0),
             control: Cell::new(0),
+            updates: Cell::new(0),
             block: Cell::new(None),
             budget,
             abuse: Cell::new(None),
@@ -80,6 +87,12 @@ impl Meter {
     /// Since when a block of headers is under way.
     pub(super) fn block(&self) -> Option<Instant> {
         self.block.get()
+    }
+
+    /// Bytes were written: a client may tell for each frame of data that it took it, on its stream and its connection.
+    pub(super) fn written(&self, bytes: usize) {
+        let more = (bytes / BYTES_PER_UPDATE) as u64;
+        self.updates.set(self.updates.get().saturating_add(more).min(MOST_UPDATES));
     }
 
     /// Bytes came.
@@ -137,8 +150,13 @@ impl Meter {
                     self.abuse.set(self.abuse.get().or(Some(Abuse::Resets)));
                 }
             }
-            // DATA with bytes, and WINDOW_UPDATE, which whoever downloads sends often.
-            0x0 | 0x8 => {}
+            // DATA with bytes.
+            0x0 => {}
+            // WINDOW_UPDATE, which whoever downloads sends often, but nobody else.
+            0x8 => match self.updates.get().checked_sub(1) {
+                Some(left) => self.updates.set(left),
+                None => self.control(),
+            },
             // SETTINGS, PING, PRIORITY, and what nobody knows.
             _ => self.control(),
         }
@@ -195,6 +213,7 @@ mod tests {
         check(vec![frame(0x3, 0, 4); 2], (None, false));
         check(vec![frame(0x3, 0, 4); 3], (Some(Abuse::Resets), false));
         check(vec![frame(0x6, 0, 8); 3], (None, false));
+        check(vec![frame(0x8, 0, 4); 4], (Some(Abuse::Control), false));
         check(
             vec![frame(0x6, 0, 8), frame(0x4, 0, 0), frame(0x0, 0, 0), frame(0x2, 0, 5)],
             (Some(Abuse::Control), false),
@@ -202,6 +221,20 @@ mod tests {
         check(vec![frame(0x1, 0, 5), frame(0x9, 0, 5)], (None, true));
         check(vec![frame(0x1, 0, 5), frame(0x9, 0x4, 5)], (None, false));
         check(vec![frame(0x1, 0x4, 50)[..20].to_vec()], (None, true));
+    }
+
+    #[test]
+    fn whoever_takes_data_may_say_so() {
+        let now = Instant::now();
+        let meter = Meter::new(BUDGET, now);
+        meter.read(&[0; PREFACE], now);
+        for _ in 0..100 {
+            meter.written(10);
+            meter.read(&frame(0x8, 0, 4).repeat(2), now);
+        }
+        assert_eq!(meter.abuse(), None);
+        meter.read(&frame(0x8, 0, 4).repeat(4), now);
+        assert_eq!(meter.abuse(), Some(Abuse::Control));
     }
 
     #[test]

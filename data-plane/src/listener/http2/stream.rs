@@ -68,6 +68,10 @@ fn judge(headers: &mut HeaderMap, uri: &Uri, max_headers: usize) -> Result<(), E
     if headers.len() > max_headers {
         return Err(Error::TooManyHeaders);
     }
+    // The codec takes a query without a path.
+    if uri.path_and_query().is_some_and(|target| target.as_str().starts_with('?')) {
+        return Err(Error::Target);
+    }
     if headers.get_all(header::CONTENT_LENGTH).iter().count() > 1 {
         return Err(Error::Framing("several Content-Length headers"));
     }
