@@ -9,6 +9,7 @@ mod bodies;
 mod clients;
 mod dns;
 mod draining;
+mod faults;
 mod frames;
 mod framing;
 mod harness;

@@ -41,6 +41,8 @@ pub(super) struct Connection {
     pub(super) stream: Stream,
     /// What was read, but not used yet.
     pub(super) buffer: BytesMut,
+    // How many interim responses came to the request in hand.
+    interim: usize,
     seat: Seat,
 }
 
@@ -59,7 +61,7 @@ pub(super) enum SendError {
 
 impl Connection {
     pub(super) fn new(stream: Stream, seat: Seat) -> Connection {
-        Connection { stream, buffer: BytesMut::new(), seat }
+        Connection { stream, buffer: BytesMut::new(), interim: 0, seat }
     }
 
     /// Whether an idle connection still stands. Nothing is expected on it: what can be read now is its end, or what nobody
@@ -79,6 +81,7 @@ impl Connection {
         body: &mut Option<UploadBody>,
         in_flight: InFlight,
     ) -> Result<Response<DownloadBody>, SendError> {
+        self.interim = 0;
         let framing = match body.as_ref().map(UploadBody::len) {
             None => RequestFraming::None,
             Some(Some(len)) => RequestFraming::Length(len),
@@ -165,7 +168,6 @@ impl Connection {
 
     fn poll_head(&mut self, outgoing: &Outgoing<'_>, cx: &mut Context<'_>) -> Poll<Result<Head, SendError>> {
         let Outgoing { method, upgrade, .. } = *outgoing;
-        let mut interim = 0;
         loop {
             while !self.buffer.is_empty() {
                 let head = match head::decode(&mut self.buffer, method) {
@@ -173,7 +175,7 @@ impl Connection {
                     Ok(None) => break,
                     Err(BadHead) => return Poll::Ready(Err(SendError::Final(Error::BadResponse))),
                 };
-                interim += 1;
+                self.interim += 1;
                 match head.status {
                     StatusCode::SWITCHING_PROTOCOLS => {
                         return Poll::Ready(match upgrade {
@@ -184,7 +186,7 @@ impl Connection {
                         });
                     }
                     status if !status.is_informational() => return Poll::Ready(Ok(head)),
-                    _ if interim > MAX_INTERIM => return Poll::Ready(Err(SendError::Final(Error::BadResponse))),
+                    _ if self.interim > MAX_INTERIM => return Poll::Ready(Err(SendError::Final(Error::BadResponse))),
                     _ => {}
                 }
             }

@@ -111,6 +111,11 @@ impl DownloadBody {
         DownloadBody { first, rest: Some(Rest::Http1(Box::new(rest))) }
     }
 
+    /// That of a response that has none.
+    pub(super) fn none() -> DownloadBody {
+        DownloadBody { first: None, rest: None }
+    }
+
     /// The body of a response that comes as a stream of HTTP/2.
     pub(super) fn of_http2(download: http2::Download) -> DownloadBody {
         // What has ended already has no body.
@@ -204,7 +209,8 @@ impl Rest {
 
     fn has_ended(&self) -> bool {
         match self {
-            Rest::Http1(rest) => matches!(rest.left, Left::Length(0)),
+            // Behind trailers there is nothing to be asked for.
+            Rest::Http1(rest) => matches!(rest.left, Left::Length(0) | Left::Chunked(Chunked::Done)),
             Rest::Http2(rest) => rest.has_ended(),
             Rest::Switched(_) => false,
         }

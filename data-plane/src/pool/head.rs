@@ -113,9 +113,10 @@ pub(super) fn decode(bytes: &mut BytesMut, method: &Method) -> Result<Option<Hea
         let mut headers = [EMPTY_HEADER; MAX_HEADERS];
         let mut response = httparse::Response::new(&mut headers);
         match ParserConfig::default().parse_response(&mut response, bytes) {
-            Ok(Status::Complete(n)) => len = n,
+            // Whatever came with one read.
+            Ok(Status::Complete(n)) if n <= MAX_HEAD => len = n,
             Ok(Status::Partial) if bytes.len() < MAX_HEAD => return Ok(None),
-            Ok(Status::Partial) | Err(_) => return Err(BadHead),
+            Ok(Status::Complete(_) | Status::Partial) | Err(_) => return Err(BadHead),
         }
         status = response.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(BadHead)?;
         version = response.version.ok_or(BadHead)?;
@@ -307,6 +308,7 @@ mod tests {
         assert!(decode_text(&many, Method::GET).is_err());
         let long = format!("HTTP/1.1 200 OK\r\na: {}", "x".repeat(MAX_HEAD));
         assert!(decode_text(&long, Method::GET).is_err());
+        assert!(decode_text(&format!("{long}\r\n\r\n"), Method::GET).is_err());
     }
 
     proptest! {

@@ -241,6 +241,23 @@ fn what_is_sent_before_the_answer_is_passed_over() {
 }
 
 #[test]
+fn interim_answers_are_counted_however_slowly_they_come() {
+    let (_never, wait) = channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let backend = Backend::start(move |_, mut conn| {
+        conn.request();
+        for _ in 0..40 {
+            conn.try_send(b"HTTP/1.1 103 Early Hints\r\n\r\n");
+            // Long enough for each to be read alone.
+            wait.lock().unwrap().recv_timeout(std::time::Duration::from_millis(5)).ok();
+        }
+        conn.try_send(ok("late").as_bytes());
+    });
+    let node = Node::start(&forward(&[backend.address]));
+    assert_eq!(node.ask(GET).reason(), "bad_response");
+}
+
+#[test]
 fn a_connection_with_bytes_that_nobody_asked_for_is_not_used_again() {
     let (more, wait) = channel();
     let backend = Backend::start(move |number, mut conn| {

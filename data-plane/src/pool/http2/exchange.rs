@@ -28,7 +28,12 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
+    time::Duration,
 };
+use tokio::time::timeout;
+
+/// How long the end of a stream that has nothing more to say is waited for, when its answer is long gone.
+const LAST_FRAME: Duration = Duration::from_secs(1);
 
 // A request under way.
 struct Exchange {
@@ -75,10 +80,16 @@ async fn exchange(
     let (response, stream) = sender.send_request(request, body.is_none()).map_err(|error| fault(&error))?;
     let upload = body.take().map(|body| Upload::new(stream, body));
     let mut exchange = Exchange { response, upload, interim: 0, lease };
-    match poll_fn(|cx| exchange.poll(call, cx)).await.and_then(answer(call.outgoing.method)) {
+    match poll_fn(|cx| exchange.poll(call, cx)).await.and_then(answer) {
         Ok((response, left)) => {
             let Exchange { upload, lease, .. } = exchange;
             let (head, stream) = response.into_parts();
+            if is_bodiless(call.outgoing.method, head.status) {
+                if !stream.is_end_stream() {
+                    tokio::task::spawn_local(timeout(LAST_FRAME, let_end(stream, lease, in_flight)));
+                }
+                return Ok(Response::from_parts(head, DownloadBody::none()));
+            }
             let download = Download::new(stream, left, upload.map(Upload::spawn), lease, in_flight, call);
             Ok(Response::from_parts(head, DownloadBody::of_http2(download)))
         }
@@ -165,24 +176,33 @@ fn request(call: &Call<'_>, tls: bool, body: Option<&UploadBody>) -> Result<Requ
 
 // The response without what belongs to the connection, and its length if it says so. The frames say where it ends, but the
 // next to read it may go by what its head says: that must not be in doubt either.
-fn answer(
-    method: &Method,
-) -> impl FnOnce(Response<RecvStream>) -> Result<(Response<RecvStream>, Option<u64>), SendError> {
-    let bodiless = *method == Method::HEAD;
-    move |mut response| {
-        let status = response.status();
-        let headers = response.headers_mut();
-        if headers.get_all(header::CONTENT_LENGTH).iter().nth(1).is_some() {
-            return Err(SendError::Final(Error::BadResponse));
-        }
-        strip_known(headers);
-        if status == StatusCode::NO_CONTENT {
-            headers.remove(header::CONTENT_LENGTH);
-        }
-        let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        let left = if bodiless || status == StatusCode::NOT_MODIFIED { Some(0) } else { length };
-        Ok((response, left))
+fn answer(mut response: Response<RecvStream>) -> Result<(Response<RecvStream>, Option<u64>), SendError> {
+    let status = response.status();
+    let headers = response.headers_mut();
+    if headers.get_all(header::CONTENT_LENGTH).iter().nth(1).is_some() {
+        return Err(SendError::Final(Error::BadResponse));
     }
+    strip_known(headers);
+    if status == StatusCode::NO_CONTENT {
+        headers.remove(header::CONTENT_LENGTH);
+    }
+    let left = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    Ok((response, left))
+}
+
+// Whether there is no body, whatever comes.
+fn is_bodiless(method: &Method, status: StatusCode) -> bool {
+    *method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+// The end may be said in a frame of its own, and that is no reason to reset the stream; anything else is.
+async fn let_end(mut stream: RecvStream, lease: Lease, in_flight: InFlight) {
+    while let Some(Ok(data)) = stream.data().await {
+        if !data.is_empty() {
+            break;
+        }
+    }
+    drop((stream, lease, in_flight));
 }
 
 // Why there is no response, and whether the request may be sent again.
