@@ -93,6 +93,8 @@ pub(crate) enum Error {
     NoAuthorities,
     #[error("the gateway and the upstream could not agree on TLS")]
     Handshake,
+    #[error("the upstream does not accept the gateway's certificate, or misses one")]
+    Refused,
     #[error("the upstream did not answer in time")]
     ResponseTimeout,
     #[error("the upstream closed the connection before it answered")]
@@ -161,6 +163,7 @@ impl Error {
             Error::Untrusted => (Upstream, StatusCode::BAD_GATEWAY, "tls_untrusted"),
             Error::NoAuthorities => (Gateway, StatusCode::BAD_GATEWAY, "tls_no_authorities"),
             Error::Handshake => (Upstream, StatusCode::BAD_GATEWAY, "tls_handshake"),
+            Error::Refused => (Upstream, StatusCode::BAD_GATEWAY, "tls_refused"),
             Error::ResponseTimeout => (Upstream, StatusCode::GATEWAY_TIMEOUT, "response_timeout"),
             Error::Closed => (Upstream, StatusCode::BAD_GATEWAY, "closed"),
             Error::Reset => (Upstream, StatusCode::BAD_GATEWAY, "reset"),

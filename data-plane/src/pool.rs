@@ -36,6 +36,7 @@ pub(crate) use switch::{Switched, Upgrade};
 use health::Health;
 use origin::{Found, Manner, Origin, Unresolved};
 use proto::{
+    certificate::Certificate,
     name::Name,
     upstream::{Address, Place, Upstream},
 };
@@ -59,6 +60,8 @@ pub(crate) struct Pool {
     // In the order of the spec's.
     origins: Vec<Arc<Origin>>,
     tls: Option<ClientTls>,
+    // What is shown to endpoints that ask who calls.
+    shown: Option<Arc<Certificate>>,
     vitals: Arc<Vitals>,
     id: u64,
 }
@@ -119,20 +122,39 @@ struct Seat(Arc<Seats>);
 
 impl Pool {
     /// Builds the pool, taking over the endpoints that the previous pool of the name had; none if they were called in
-    /// another way, for their connections would be used as they are.
-    pub(crate) fn build(upstream: &Arc<Upstream>, previous: Option<&Pool>) -> Pool {
-        let previous = previous.filter(|pool| pool.spec.tls == upstream.tls && pool.spec.protocol == upstream.protocol);
-        let tls = match previous {
+    /// another way, for their connections would be used as they are. What DNS says holds in any case, and what checks say
+    /// if nothing but the certificate that is shown is another.
+    pub(crate) fn build(upstream: &Arc<Upstream>, shown: Option<&Arc<Certificate>>, previous: Option<&Pool>) -> Pool {
+        let key_pair = shown.map(|certificate| &certificate.key_pair);
+        let alike = previous.filter(|pool| pool.asks_the_same(upstream));
+        let same = alike.filter(|pool| pool.shown.as_ref().map(|shown| &shown.key_pair) == key_pair);
+        let tls = match same {
             Some(pool) => pool.tls.clone(),
-            None => upstream.tls.as_ref().map(|tls| ClientTls::build(tls, upstream.protocol)),
+            None => upstream.tls.as_ref().map(|tls| ClientTls::build(tls, key_pair, upstream.protocol)),
         };
-        let vitals = previous.map(|pool| pool.vitals.clone()).unwrap_or_default();
+        let vitals = alike.map(|pool| pool.vitals.clone()).unwrap_or_default();
         let manner = Manner { upstream: upstream.clone(), tls: tls.clone(), vitals: vitals.clone() };
-        let inherit = |place: &Place| previous?.origins.iter().find(|origin| origin.place() == place).cloned();
-        let build = |place: &Place| Arc::new(Origin::new(place.clone(), manner.clone()));
-        let origins =
-            upstream.endpoints.iter().map(|spec| inherit(&spec.place).unwrap_or_else(|| build(&spec.place))).collect();
-        Pool { spec: upstream.clone(), origins, tls, vitals, id: next_id() }
+        let origin = |place: &Place| {
+            let before = previous.and_then(|pool| pool.origins.iter().find(|origin| origin.place() == place));
+            match (before, same, alike) {
+                (Some(origin), Some(_), _) => origin.clone(),
+                (Some(origin), None, Some(_)) => Arc::new(Origin::after(origin, manner.clone()).with_checks_of(origin)),
+                (Some(origin), None, None) => Arc::new(Origin::after(origin, manner.clone())),
+                (None, _, _) => Arc::new(Origin::new(place.clone(), manner.clone())),
+            }
+        };
+        let origins = upstream.endpoints.iter().map(|spec| origin(&spec.place)).collect();
+        Pool { spec: upstream.clone(), origins, tls, shown: shown.cloned(), vitals, id: next_id() }
+    }
+
+    // Whether endpoints are called as those of the upstream, whoever calls.
+    fn asks_the_same(&self, upstream: &Upstream) -> bool {
+        let same_tls = match (&self.spec.tls, &upstream.tls) {
+            (Some(ours), Some(theirs)) => ours.asks_the_same(theirs),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        same_tls && self.spec.protocol == upstream.protocol
     }
 
     /// The upstream's name.

@@ -79,7 +79,8 @@ impl Router {
             }
         };
         let before = &previous.snapshot;
-        let changed = snapshot.differing(before);
+        let mut changed = snapshot.differing(before);
+        changed.extend(renewed(snapshot, before, &changed));
         let is_global = |key| [snapshot, before].into_iter().any(|snapshot| is_global(snapshot, key));
         let (globals, affected) = match changed.iter().any(is_global) {
             true => (globals(snapshot), None),
@@ -135,13 +136,24 @@ impl Router {
     }
 }
 
+/// The upstreams that show a certificate which is not what it was, and so are not what they were. Of one that came or
+/// went, those that refer to it changed themselves.
+fn renewed(snapshot: &Snapshot, before: &Snapshot, changed: &BTreeSet<ResourceKey>) -> Vec<ResourceKey> {
+    let certificates = changed.iter().filter(|key| key.kind == Kind::Certificate);
+    let stood = certificates.filter(|key| before.get(key).is_some());
+    stood.flat_map(|key| snapshot.referrers(key)).cloned().collect()
+}
+
 /// The pools after a change. One whose upstream is what it was stays; another takes over its endpoints.
 fn pools(previous: &Names<Pool>, snapshot: &Snapshot, changed: &BTreeSet<ResourceKey>) -> Names<Pool> {
     let mut pools = previous.clone();
     for key in changed.iter().filter(|key| key.kind == Kind::Upstream) {
         let upstream = snapshot.get(key).and_then(|entry| entry.checked.as_upstream());
         let before = pools.get(key.name.as_str()).map(|pool| &**pool);
-        let pool = upstream.map(|upstream| Arc::new(Pool::build(upstream, before)));
+        let pool = upstream.map(|upstream| {
+            let shown = upstream.tls.as_ref().and_then(|tls| tls.client_certificate.as_ref());
+            Arc::new(Pool::build(upstream, shown.and_then(|name| snapshot.certificate(name)), before))
+        });
         pools.set(key.name.as_str(), pool);
     }
     pools
@@ -156,7 +168,7 @@ fn affected<'s>(snapshot: &'s Snapshot, changed: &'s BTreeSet<ResourceKey>) -> O
     let mut affected = BTreeSet::new();
     for key in changed {
         match key.kind {
-            // Handshakes look it up; no route refers to it.
+            // Handshakes look it up; the upstreams that refer to it are among what changed.
             Kind::Certificate => {}
             Kind::Route => {
                 affected.insert(key);

@@ -1,4 +1,5 @@
-//! Certificates, checked: what a node needs in order to serve https, and whom it serves with it.
+//! Certificates, checked: what a node needs in order to serve https and to call upstreams that ask who calls, and whom it
+//! serves with it.
 //!
 //! There is no clock here: a certificate that has expired is as good as it was, for a node goes on with what it has.
 //! Whoever writes one is told; see [`Certificate::validity`].
@@ -29,7 +30,7 @@ pub struct Certificate {
     pub labels: BTreeMap<String, String>,
     /// The chain and its key; they belong together.
     pub key_pair: KeyPair,
-    /// In lower case; `*.` in front stands for one label.
+    /// In lower case; `*.` in front stands for one label. None where it is not served with.
     pub hosts: BTreeSet<String>,
     /// Whether it is taken where no certificate has the name.
     pub default: bool,
@@ -42,30 +43,64 @@ impl Certificate {
     pub fn check(message: &pb::Certificate, faults: &mut Faults) -> Option<Certificate> {
         let name = check_name(&message.name, faults);
         check_labels(&message.labels, faults);
-        let key_pair = KeyPair::check(&message.chain, message.private_key.as_ref(), Usage::Server, faults);
+        let usage = if message.client_only { Usage::Client } else { Usage::Server };
+        let key_pair = KeyPair::check(&message.chain, message.private_key.as_ref(), usage, faults);
         let written = check_hosts(&message.hosts, faults);
-        let key_pair = key_pair?;
-        let hosts = match written.is_empty() {
-            true => key_pair.dns_names().clone(),
-            false => {
-                faults.at("hosts", |faults| check_covered(&message.hosts, key_pair.dns_names(), faults));
-                written
-            }
+        let hosts = match usage {
+            Usage::Client => check_unserved(message, faults),
+            Usage::Server => check_served(message, written, key_pair.as_ref()?.dns_names(), faults),
         };
-        if hosts.is_empty() && !message.default && message.hosts.is_empty() {
-            faults.note_at(
-                "chain",
-                "the certificate has no DNS name (subjectAltName), so no client could ask for it; have it issued with \
-                 one, or give `default: true`",
-            );
-        }
-        Some(Certificate { name: name?, labels: message.labels.clone(), key_pair, hosts, default: message.default })
+        Some(Certificate {
+            name: name?,
+            labels: message.labels.clone(),
+            key_pair: key_pair?,
+            hosts,
+            default: message.default,
+        })
     }
 
     /// From when until when it is valid.
     pub fn validity(&self) -> Validity {
         self.key_pair.validity()
     }
+
+    /// Whether it can prove who a client is.
+    pub fn is_for_clients(&self) -> bool {
+        self.key_pair.is_for_clients()
+    }
+}
+
+// The names that it is taken for.
+fn check_served(
+    message: &pb::Certificate,
+    written: BTreeSet<String>,
+    names: &BTreeSet<String>,
+    faults: &mut Faults,
+) -> BTreeSet<String> {
+    if !message.hosts.is_empty() {
+        faults.at("hosts", |faults| check_covered(&message.hosts, names, faults));
+        return written;
+    }
+    if names.is_empty() && !message.default {
+        faults.note_at(
+            "chain",
+            "the certificate has no DNS name (subjectAltName), so no client could ask for it; have it issued with one, \
+             or give `default: true`, or `client_only: true` if only upstreams are to see it",
+        );
+    }
+    names.clone()
+}
+
+// It is taken for none.
+fn check_unserved(message: &pb::Certificate, faults: &mut Faults) -> BTreeSet<String> {
+    const DETAIL: &str = "a certificate that is for upstreams only is not served; leave this out, or `client_only`";
+    if !message.hosts.is_empty() {
+        faults.note_at("hosts", DETAIL);
+    }
+    if message.default {
+        faults.note_at("default", DETAIL);
+    }
+    BTreeSet::new()
 }
 
 fn check_hosts(hosts: &[String], faults: &mut Faults) -> BTreeSet<String> {

@@ -9,7 +9,7 @@ mod checked;
 pub use checked::Checked;
 
 use crate::{
-    certificate::ServerNames,
+    certificate::{Certificate, ServerNames},
     invalid::{Faults, Invalid, did_you_mean},
     name::Name,
     policy::Policy,
@@ -18,6 +18,7 @@ use crate::{
     shards::{SHARDS, Shards, shard_of, shard_of_hash, shard_of_parts},
     upstream::{Protocol, Upstream},
 };
+use checked::CLIENT_CERTIFICATE;
 use sha2::{Digest, Sha256};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -99,6 +100,7 @@ impl Snapshot {
             }
         }
         next.check_references(&touched, &mut invalid);
+        next.check_clients(&touched, &mut invalid);
         next.check_matches(self, &touched, &mut invalid);
         next.check_server_names(self, &touched, &mut invalid);
         next.check_upgrades(self, &touched, &mut invalid);
@@ -157,6 +159,18 @@ impl Snapshot {
     /// Which certificate is taken for which name.
     pub fn server_names(&self) -> &ServerNames {
         &self.server_names
+    }
+
+    /// The certificate of a name.
+    pub fn certificate(&self, name: &Name) -> Option<&Arc<Certificate>> {
+        self.get(&ResourceKey::new(Kind::Certificate, name.clone()))?.checked.as_certificate()
+    }
+
+    /// All certificates, by name.
+    pub fn certificates(&self) -> BTreeMap<&Name, &Arc<Certificate>> {
+        // Each shard begins with them, for they are the first kind; the many routes behind them are not looked at.
+        let of_shard = |shard| self.entries.shard(shard).values().map_while(|entry| entry.checked.as_certificate());
+        (0..SHARDS).flat_map(of_shard).map(|certificate| (&certificate.name, certificate)).collect()
     }
 
     /// The policy of a name.
@@ -231,6 +245,35 @@ impl Snapshot {
                 let hint = did_you_mean(target.name.as_str(), names.keys().map(|name| name.as_str()));
                 let detail = format!("no {} is named {:?}{hint}", target.kind, target.name.as_str());
                 invalid.push(Invalid { resource: Some(key.clone()), pointer, detail });
+            }
+        }
+    }
+
+    // Notes upstreams that show a certificate which cannot prove who a client is: at the upstream if that was touched, at
+    // the certificate if that was.
+    fn check_clients(&self, touched: &BTreeSet<ResourceKey>, invalid: &mut Vec<Invalid>) {
+        let wrong = |entry: &Entry| {
+            let name = entry.checked.as_upstream()?.tls.as_ref()?.client_certificate.as_ref()?;
+            self.certificate(name).filter(|certificate| !certificate.is_for_clients())
+        };
+        for key in touched {
+            let Some(entry) = self.get(key) else { continue };
+            if let Some(certificate) = wrong(entry) {
+                let detail = format!(
+                    "certificate {:?} is not for clients (extended key usage clientAuth); have it issued for them",
+                    certificate.name.as_str()
+                );
+                invalid.push(Invalid { resource: Some(key.clone()), pointer: CLIENT_CERTIFICATE.into(), detail });
+            }
+            if entry.checked.as_certificate().is_none_or(|certificate| certificate.is_for_clients()) {
+                continue;
+            }
+            for referrer in self.referrers(key).filter(|referrer| !touched.contains(referrer)) {
+                let detail = format!(
+                    "{referrer} shows it to its endpoints, but it is not for clients (extended key usage clientAuth); \
+                     have it issued for them"
+                );
+                invalid.push(Invalid { resource: Some(key.clone()), pointer: "/chain".into(), detail });
             }
         }
     }

@@ -1,7 +1,9 @@
-"""The services behind the node: HTTP, WebSocket and gRPC. Prints their ports as JSON, and serves until its input ends."""
+"""The services behind the node: HTTP, also over TLS to known clients only, WebSocket and gRPC. Prints their ports as JSON,
+and serves until its input ends. Takes the folder with the certificates."""
 
 import asyncio
 import json
+import ssl
 import sys
 import threading
 from concurrent import futures
@@ -43,6 +45,9 @@ class Web(BaseHTTPRequestHandler):
         if self.path == "/result":
             RESULTS.append(body)
         seen = {"method": self.command, "path": self.path, "length": len(body), "headers": dict(self.headers.items())}
+        if isinstance(self.connection, ssl.SSLSocket):
+            subject = dict(pair for (pair,) in self.connection.getpeercert()["subject"])
+            seen["client"] = subject["commonName"]
         self.reply(json.dumps(seen).encode())
 
     def do_GET(self):
@@ -141,16 +146,31 @@ async def sockets(port):
         await asyncio.Future()
 
 
+def strict(folder):
+    """A server that lets in only whom the authority knows."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(f"{folder}/chain.pem", f"{folder}/key.pem")
+    context.load_verify_locations(f"{folder}/ca.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Web)
+    # The handshake is for the thread of the connection.
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    server.handle_error = lambda *_: None
+    return server
+
+
 def main():
     web = ThreadingHTTPServer(("127.0.0.1", 0), Web)
-    threading.Thread(target=web.serve_forever, daemon=True).start()
+    known = strict(sys.argv[1])
+    for server in (web, known):
+        threading.Thread(target=server.serve_forever, daemon=True).start()
     port = futures.Future()
     threading.Thread(target=lambda: asyncio.run(sockets(port)), daemon=True).start()
     rpc = grpc.server(futures.ThreadPoolExecutor(max_workers=16))
     echo_pb2_grpc.add_EchoServicer_to_server(Echo(), rpc)
     rpc_port = rpc.add_insecure_port("127.0.0.1:0")
     rpc.start()
-    print(json.dumps({"web": web.server_address[1], "ws": port.result(10), "grpc": rpc_port}), flush=True)
+    print(json.dumps({"web": web.server_address[1], "strict": known.server_address[1], "ws": port.result(10), "grpc": rpc_port}), flush=True)
     sys.stdin.read()
 
 

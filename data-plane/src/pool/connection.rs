@@ -9,11 +9,11 @@ use super::{
     call::{Call, Outgoing},
     download::DownloadBody,
     head::{self, BadHead, Head, MAX_HEAD, RequestFraming},
-    local::InFlight,
+    local::{InFlight, LocalEndpoint},
     outbound::{Outbound, OutboundError, Side},
     stream::Stream,
     switch::Switched,
-    tls::tls_error,
+    tls::alert,
 };
 use crate::{
     context::{UploadBody, UploadFault},
@@ -90,7 +90,7 @@ impl Connection {
         let mut bytes = call.upstreams.take_buffer();
         head::encode(&call.outgoing, framing, &mut bytes);
         let mut outbound = Some(Outbound::new(bytes, body.take(), framing));
-        let head = poll_fn(|cx| self.poll_exchange(call, &mut outbound, cx)).await;
+        let head = poll_fn(|cx| self.poll_exchange(call, &in_flight.0, &mut outbound, cx)).await;
         let head = match (head, outbound.take()) {
             (Ok(head), rest) => {
                 outbound = rest;
@@ -122,6 +122,7 @@ impl Connection {
     fn poll_exchange(
         &mut self,
         call: &Call<'_>,
+        endpoint: &LocalEndpoint,
         outbound: &mut Option<Outbound>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Head, SendError>> {
@@ -153,7 +154,7 @@ impl Connection {
                 }
             }
         }
-        if let Poll::Ready(result) = self.poll_head(&call.outgoing, cx) {
+        if let Poll::Ready(result) = self.poll_head(&call.outgoing, endpoint, cx) {
             wire.progress();
             return Poll::Ready(result);
         }
@@ -166,7 +167,12 @@ impl Connection {
         }
     }
 
-    fn poll_head(&mut self, outgoing: &Outgoing<'_>, cx: &mut Context<'_>) -> Poll<Result<Head, SendError>> {
+    fn poll_head(
+        &mut self,
+        outgoing: &Outgoing<'_>,
+        endpoint: &LocalEndpoint,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Head, SendError>> {
         let Outgoing { method, upgrade, .. } = *outgoing;
         loop {
             while !self.buffer.is_empty() {
@@ -193,13 +199,10 @@ impl Connection {
             let room = if self.buffer.is_empty() { HEAD_ROOM } else { MAX_HEAD / 8 };
             match ready!(self.poll_read(room, cx)) {
                 Ok(n) if n > 0 => {}
-                // With TLS 1.3 a server looks at the client's certificate, or misses it, when the client thinks that
-                // all is well.
-                Err(error) if matches!(tls_error(&error), Some(rustls::Error::AlertReceived(_))) => {
-                    return Poll::Ready(Err(SendError::Final(Error::Handshake)));
-                }
-                Ok(_) | Err(_) if self.buffer.is_empty() => {
-                    return Poll::Ready(Err(SendError::Unanswered(Error::Closed)));
+                Ok(_) if self.buffer.is_empty() => return Poll::Ready(Err(SendError::Unanswered(Error::Closed))),
+                Err(error) if self.buffer.is_empty() => {
+                    let fault = alert(&error, endpoint).unwrap_or(SendError::Unanswered(Error::Closed));
+                    return Poll::Ready(Err(fault));
                 }
                 Ok(_) | Err(_) => return Poll::Ready(Err(SendError::Final(Error::Closed))),
             }

@@ -15,7 +15,9 @@ pub(super) use exchange::send;
 use super::{
     Seat,
     connect::{Dial, connect},
+    connection::SendError,
     local::LocalEndpoint,
+    tls::alert,
 };
 use crate::error::Error;
 use bytes::Bytes;
@@ -23,7 +25,8 @@ use driver::drive;
 use h2::client::{Builder, SendRequest};
 use proto::upstream::Protocol;
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
+    io,
     rc::Rc,
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
@@ -65,6 +68,8 @@ struct Load {
     streams: Cell<usize>,
     idle_since: Cell<Instant>,
     closed: Cell<bool>,
+    // Why, if it failed.
+    failure: OnceCell<io::Error>,
     // A request got no answer in time. Until it is known that the endpoint is there, no more are sent.
     doubted: Cell<bool>,
     doubt: Notify,
@@ -156,7 +161,8 @@ async fn open(endpoint: &LocalEndpoint, protocol: Protocol, dial: &Dial<'_>) -> 
         .handshake(stream);
     // It only says hello; what the endpoint says to that shows when it is used.
     let handshake = dial.wire.limit(dial.within, handshake).await.map_err(|_| Error::ConnectTimeout)?;
-    let (sender, connection) = handshake.map_err(|_| Error::Closed)?;
+    let refused = |error: h2::Error| alert(error.get_io()?, endpoint).map(SendError::into_error);
+    let (sender, connection) = handshake.map_err(|error| refused(error).unwrap_or(Error::Closed))?;
     let ping = match protocol {
         Protocol::Http1 => None,
         Protocol::Http2 { ping } => ping,
@@ -165,6 +171,7 @@ async fn open(endpoint: &LocalEndpoint, protocol: Protocol, dial: &Dial<'_>) -> 
         streams: Cell::new(0),
         idle_since: Cell::new(Instant::now()),
         closed: Cell::new(false),
+        failure: OnceCell::new(),
         doubted: Cell::new(false),
         doubt: Notify::new(),
         seat: Rc::new(seat),

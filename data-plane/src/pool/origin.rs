@@ -83,6 +83,29 @@ impl Origin {
         origin
     }
 
+    /// An origin in the place of one whose endpoints are called in another way: what DNS said of it holds, and nothing
+    /// else.
+    pub(super) fn after(before: &Origin, manner: Manner) -> Origin {
+        let origin = Origin::new(before.place.clone(), manner);
+        let (unresolved, found) = before.found();
+        if unresolved.is_none() {
+            let answers: Vec<Answer> = found.iter().map(Found::answer).collect();
+            origin.set(&answers);
+        }
+        origin
+    }
+
+    /// What checks said of the endpoints of another origin holds for those that this one has as well.
+    pub(super) fn with_checks_of(self, other: &Origin) -> Origin {
+        let before = other.found().1;
+        for found in self.found().1.iter() {
+            if let Some(before) = before.iter().find(|before| found.answer().is_of(&before.endpoint)) {
+                found.endpoint.health.set_checked(before.endpoint.health.checked());
+            }
+        }
+        self
+    }
+
     /// What was written.
     pub(super) fn place(&self) -> &Place {
         &self.place
@@ -180,6 +203,12 @@ impl Found {
     /// Its part of the origin's share against the others'; not nothing.
     pub(super) fn share(&self) -> u32 {
         u32::from(self.weight.max(1))
+    }
+
+    // What DNS said.
+    fn answer(&self) -> Answer {
+        let Endpoint { address, ips, .. } = &*self.endpoint;
+        Answer { address: address.clone(), ips: ips.clone(), weight: self.weight, rank: self.rank }
     }
 }
 

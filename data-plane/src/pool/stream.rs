@@ -1,5 +1,7 @@
 //! The bytes of a connection, in cleartext or by TLS.
 
+use super::tls::marked;
+use socket2::SockRef;
 use std::{
     io::{self, IoSlice, Write},
     pin::Pin,
@@ -75,7 +77,7 @@ impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Stream::Tls(tls) => Pin::new(&mut tls.stream).poll_read(cx, buf),
+            Stream::Tls(tls) => Pin::new(&mut tls.stream).poll_read(cx, buf).map_err(marked),
         }
     }
 }
@@ -84,7 +86,7 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Stream::Tls(tls) => Pin::new(&mut tls.stream).poll_write(cx, bytes),
+            Stream::Tls(tls) => Pin::new(&mut tls.stream).poll_write(cx, bytes).map_err(|error| tls.explain(error)),
         }
     }
 
@@ -95,7 +97,9 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-            Stream::Tls(tls) => Pin::new(&mut tls.stream).poll_write_vectored(cx, slices),
+            Stream::Tls(tls) => {
+                Pin::new(&mut tls.stream).poll_write_vectored(cx, slices).map_err(|error| tls.explain(error))
+            }
         }
     }
 
@@ -106,7 +110,7 @@ impl AsyncWrite for Stream {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Stream::Tls(tls) => Pin::new(&mut tls.stream).poll_flush(cx),
+            Stream::Tls(tls) => Pin::new(&mut tls.stream).poll_flush(cx).map_err(|error| tls.explain(error)),
         }
     }
 
@@ -119,6 +123,20 @@ impl AsyncWrite for Stream {
 }
 
 // === impl Tls ===
+
+impl Tls {
+    // Why nothing can be written: whoever refuses a certificate says so, and closes without having read what came. The
+    // runtime may not know yet that something can be read.
+    fn explain(&mut self, error: io::Error) -> io::Error {
+        let (stream, session) = self.stream.get_mut();
+        if session.read_tls(&mut &*SockRef::from(&*stream)).is_err() {
+            return error;
+        }
+        session
+            .process_new_packets()
+            .map_or_else(|said| marked(io::Error::new(io::ErrorKind::InvalidData, said)), |_| error)
+    }
+}
 
 impl Drop for Tls {
     fn drop(&mut self) {

@@ -1,17 +1,23 @@
-//! TLS towards endpoints: who is believed, and what came of a handshake.
+//! TLS towards endpoints: who is believed, what is shown, and what came of a handshake.
 //!
 //! What could be wrong with the configuration was found when it was checked; what is left to fail is the handshake. A
 //! configuration and its tickets are shared by all endpoints and workers of an upstream, and outlive changes of it that
-//! leave TLS alone.
+//! leave TLS alone. A ticket stands for the certificate that was shown when it was given, so another certificate is
+//! another configuration.
 
-use super::stream::Stream;
+use super::{connection::SendError, local::LocalEndpoint, stream::Stream};
 use crate::error::Error;
-use proto::upstream::{MinVersion, Protocol, Trust, UpstreamTls};
+use proto::{
+    certificate::KeyPair,
+    upstream::{MinVersion, Protocol, Trust, UpstreamTls},
+};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion,
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    SupportedProtocolVersion,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
+    sign::SingleCertAndKey,
     version::{TLS12, TLS13},
 };
 use std::{
@@ -24,6 +30,9 @@ use tokio_rustls::TlsConnector;
 // What is spoken, as it is negotiated.
 const HTTP1: &[u8] = b"http/1.1";
 const HTTP2: &[u8] = b"h2";
+
+// The kind of an error that means `Error::Refused`, and that no socket has. What else an error carries is lost by HTTP/2.
+const REFUSED: io::ErrorKind = io::ErrorKind::PermissionDenied;
 
 /// TLS towards the endpoints of one upstream.
 #[derive(Clone, Debug)]
@@ -56,7 +65,7 @@ struct AnybodyVerifier(Arc<CryptoProvider>);
 
 impl ClientTls {
     /// Builds what the workers share.
-    pub(super) fn build(spec: &UpstreamTls, protocol: Protocol) -> ClientTls {
+    pub(super) fn build(spec: &UpstreamTls, shown: Option<&KeyPair>, protocol: Protocol) -> ClientTls {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let versions: &[&SupportedProtocolVersion] = match spec.min_version {
             MinVersion::Tls12 => &[&TLS13, &TLS12],
@@ -80,7 +89,12 @@ impl ClientTls {
             }
             Trust::Anybody => builder.dangerous().with_custom_certificate_verifier(Arc::new(AnybodyVerifier(provider))),
         };
-        let mut config = builder.with_no_client_auth();
+        let mut config = match shown {
+            Some(key_pair) => {
+                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(key_pair.certified().clone())))
+            }
+            None => builder.with_no_client_auth(),
+        };
         let alpn = match protocol {
             Protocol::Http1 => HTTP1,
             Protocol::Http2 { .. } => HTTP2,
@@ -141,14 +155,57 @@ impl EndpointTls {
                 Error::NoAuthorities
             }
             Some(rustls::Error::InvalidCertificate(_)) => Error::Untrusted,
+            Some(rustls::Error::AlertReceived(alert)) => refusal(*alert),
             Some(_) | None => Error::Handshake,
         }
     }
 }
 
-/// What TLS says about a failure of the connection, if it has anything to do with it.
-pub(super) fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+// What TLS says about a failure of the connection, if it has anything to do with it.
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
+}
+
+/// What an endpoint says that ends the connection with an alert.
+pub(super) fn alert(error: &io::Error, endpoint: &LocalEndpoint) -> Option<SendError> {
+    let fault = match (error.kind(), tls_error(error)) {
+        (REFUSED, _) => SendError::Unsent(Error::Refused),
+        (_, Some(rustls::Error::AlertReceived(_))) => SendError::Final(Error::Handshake),
+        (_, Some(_) | None) => return None,
+    };
+    if endpoint.may_complain() {
+        tracing::warn!(endpoint = endpoint.as_str(), %error, "an endpoint ended a connection with an alert of TLS");
+    }
+    Some(fault)
+}
+
+/// Marks the error of a connection whose endpoint does not accept the certificate that is shown, or misses one. With TLS
+/// 1.3 it says so when the node thinks that all is well, and has read nothing of a request then.
+pub(super) fn marked(error: io::Error) -> io::Error {
+    match tls_error(&error) {
+        Some(rustls::Error::AlertReceived(alert)) if matches!(refusal(*alert), Error::Refused) => {
+            io::Error::new(REFUSED, error)
+        }
+        Some(_) | None => error,
+    }
+}
+
+fn refusal(alert: AlertDescription) -> Error {
+    match alert {
+        AlertDescription::NoCertificate
+        | AlertDescription::BadCertificate
+        | AlertDescription::UnsupportedCertificate
+        | AlertDescription::CertificateRevoked
+        | AlertDescription::CertificateExpired
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::UnknownCA
+        | AlertDescription::AccessDenied
+        // What some say of a certificate that another authority of the same name has signed.
+        | AlertDescription::DecryptError
+        | AlertDescription::CertificateRequired => Error::Refused,
+        // There are many, and more to come.
+        _ => Error::Handshake,
+    }
 }
 
 // === impl AnybodyVerifier ===

@@ -76,7 +76,7 @@ impl Metrics {
         let config = telemetry.config();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        let certificates = router.snapshot().server_names().certificates().into_iter().map(|certificate| {
+        let certificates = router.snapshot().certificates().into_values().map(|certificate| {
             (certificate.name.to_string(), certificate.validity().not_after.saturating_sub(seconds))
         });
         Metrics {

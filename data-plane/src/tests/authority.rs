@@ -1,13 +1,15 @@
 //! A certificate authority, and servers that show what it signed.
 
 use super::harness::DEADLINE;
+use proto::resource::Kind;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustls::{
-    RootCertStore, ServerConfig, ServerConnection, StreamOwned,
+    DEFAULT_VERSIONS, RootCertStore, ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion,
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, PrivateKeyDer},
     server::WebPkiClientVerifier,
 };
+use serde_json::{Value, json};
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -21,6 +23,7 @@ pub(super) struct Authority(CertifiedIssuer<'static, KeyPair>);
 pub(super) struct Pair {
     certificate: CertificateDer<'static>,
     key: PrivateKeyDer<'static>,
+    pem: (String, String),
 }
 
 /// The server's end of a connection by TLS.
@@ -50,17 +53,24 @@ impl Authority {
         let mut params = CertificateParams::new(vec![name.into()]).unwrap();
         (params.not_before, params.not_after) = (date_time_ymd(2000, 1, 1), date_time_ymd(year, 1, 1));
         let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.0).unwrap().der().clone();
-        Pair { certificate, key: PrivateKeyDer::try_from(key.serialize_der()).unwrap() }
+        let signed = params.signed_by(&key, &self.0).unwrap();
+        let pem = (signed.pem(), key.serialize_pem());
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        Pair { certificate: signed.der().clone(), key, pem }
     }
 
     /// How a server is set up that demands certificates of this authority.
     pub(super) fn demanding(&self, pair: Pair) -> ServerConfig {
+        self.demanding_by(pair, DEFAULT_VERSIONS)
+    }
+
+    /// One that speaks only these versions.
+    pub(super) fn demanding_by(&self, pair: Pair, versions: &[&'static SupportedProtocolVersion]) -> ServerConfig {
         let mut roots = RootCertStore::empty();
         roots.add(self.0.der().clone()).unwrap();
         let provider = Arc::new(aws_lc_rs::default_provider());
         let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone()).build().unwrap();
-        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
         builder.with_client_cert_verifier(verifier).with_single_cert(vec![pair.certificate], pair.key).unwrap()
     }
 }
@@ -68,6 +78,18 @@ impl Authority {
 // === impl Pair ===
 
 impl Pair {
+    /// The resource that upstreams show.
+    pub(super) fn resource(&self, name: &str) -> (Kind, Value) {
+        let (chain, key) = &self.pem;
+        let value = json!({"name": name, "chain": chain, "private_key": {"value": key}, "client_only": true});
+        (Kind::Certificate, value)
+    }
+
+    /// The certificate.
+    pub(super) fn certificate(&self) -> &CertificateDer<'static> {
+        &self.certificate
+    }
+
     /// How a server is set up that shows it.
     pub(super) fn shown(self) -> ServerConfig {
         let provider = Arc::new(aws_lc_rs::default_provider());

@@ -60,7 +60,7 @@ fn an_endpoint_that_does_not_prove_it_gets_nothing() {
         (ours.sign_until("127.0.0.1", 2020).shown(), ca.clone(), "tls_untrusted"),
         (ours.sign("127.0.0.1").shown(), json!({"ca": ours.pem(), "server_name": "a"}), "tls_untrusted"),
         (theirs.sign("127.0.0.1").shown(), json!({}), "tls_untrusted"),
-        (ours.demanding(ours.sign("127.0.0.1")), ca.clone(), "tls_handshake"),
+        (ours.demanding(ours.sign("127.0.0.1")), ca.clone(), "tls_refused"),
     ] {
         let (seen, wait) = channel();
         let address = serve(config, move |_, mut conn| seen.send(head(&mut conn)).unwrap());

@@ -1,5 +1,5 @@
-//! Tells, once a day, which certificates have expired or will soon. They are served all the same: a node does what the
-//! configuration says, and a client that warns is better than a door that is shut.
+//! Tells, once a day, which certificates have expired or will soon. They are served and shown all the same: a node does
+//! what the configuration says, and a client that warns is better than a door that is shut.
 
 use crate::router::LiveRouter;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -19,11 +19,11 @@ pub(crate) async fn watch(live: LiveRouter) {
 }
 
 fn tell(live: &LiveRouter, now: i64) {
-    for certificate in live.load_full().snapshot().server_names().certificates() {
+    for certificate in live.load_full().snapshot().certificates().into_values() {
         let left = certificate.validity().not_after.saturating_sub(now);
         let (name, days) = (&certificate.name, left / (24 * 60 * 60));
         if left < 0 {
-            tracing::error!(certificate.name = %name, days = -days, "a certificate has expired; it is served all the same");
+            tracing::error!(certificate.name = %name, days = -days, "a certificate has expired; it is used all the same");
         } else if left < NOTICE {
             tracing::warn!(certificate.name = %name, days, "a certificate expires soon");
         }

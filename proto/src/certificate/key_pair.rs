@@ -30,6 +30,7 @@ pub struct KeyPair {
     certified: Arc<CertifiedKey>,
     dns_names: BTreeSet<String>,
     validity: Validity,
+    for_clients: bool,
 }
 
 /// From when until when a certificate is valid, in seconds since 1970.
@@ -67,9 +68,10 @@ impl KeyPair {
         let key = key?;
         check_match(&certificates, &*key, faults);
         let (dns_names, validity) = (dns_names(&certificates[0]), Validity::of(&certificates[0]));
+        let for_clients = Usage::Client.is_of(&certificates[0]);
         drop(certificates);
         let certified = Arc::new(CertifiedKey::new(chain, key));
-        (faults.count() == before).then_some(KeyPair { certified, dns_names, validity })
+        (faults.count() == before).then_some(KeyPair { certified, dns_names, validity, for_clients })
     }
 
     /// The two as rustls takes them.
@@ -85,6 +87,11 @@ impl KeyPair {
     /// From when until when the leaf is valid.
     pub fn validity(&self) -> Validity {
         self.validity
+    }
+
+    /// Whether the leaf can prove who a client is.
+    pub fn is_for_clients(&self) -> bool {
+        self.for_clients
     }
 }
 
@@ -121,6 +128,22 @@ impl Usage {
             Usage::Server => "servers (extended key usage serverAuth)",
             Usage::Client => "clients (extended key usage clientAuth)",
         }
+    }
+
+    fn advice(self) -> &'static str {
+        match self {
+            Usage::Server => "have it issued for them, or give `client_only: true` if only upstreams are to see it",
+            Usage::Client => "have it issued for them",
+        }
+    }
+
+    // A certificate that says nothing of its use may be used for anything.
+    fn is_of(self, leaf: &X509Certificate<'_>) -> bool {
+        let Ok(extended) = leaf.extended_key_usage() else { return false };
+        extended.is_none_or(|extension| match self {
+            Usage::Server => extension.value.any || extension.value.server_auth,
+            Usage::Client => extension.value.any || extension.value.client_auth,
+        })
     }
 }
 
@@ -237,14 +260,9 @@ fn check_leaf(leaf: &X509Certificate<'_>, usage: Usage, faults: &mut Faults) {
         faults.note("the certificate expires before it begins; no client takes it");
     }
     match (leaf.extended_key_usage(), leaf.key_usage()) {
-        (Ok(extended), Ok(key_usage)) => {
-            let extended = extended.map(|extension| extension.value);
-            let fits = |uses: &x509_parser::extensions::ExtendedKeyUsage<'_>| match usage {
-                Usage::Server => uses.any || uses.server_auth,
-                Usage::Client => uses.any || uses.client_auth,
-            };
-            if !extended.is_none_or(fits) {
-                faults.note(format!("the certificate is not for {}; have it issued for them", usage.as_str()));
+        (Ok(_), Ok(key_usage)) => {
+            if !usage.is_of(leaf) {
+                faults.note(format!("the certificate is not for {}; {}", usage.as_str(), usage.advice()));
             }
             if key_usage.is_some_and(|extension| !extension.value.digital_signature()) {
                 faults.note("the certificate's key may not sign (key usage digitalSignature), as TLS needs it to");

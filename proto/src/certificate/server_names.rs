@@ -39,12 +39,6 @@ impl ServerNames {
         named.or(self.default.as_ref())
     }
 
-    /// All certificates, by name.
-    pub fn certificates(&self) -> Vec<&Arc<Certificate>> {
-        let all = self.hosts.values().chain(&self.default);
-        all.map(|certificate| (&certificate.name, certificate)).collect::<BTreeMap<_, _>>().into_values().collect()
-    }
-
     /// Takes a certificate in; what it claims and another has, stays the other's and is told.
     pub(crate) fn put(&mut self, certificate: &Arc<Certificate>) -> Vec<Claim> {
         let mut taken = Vec::new();

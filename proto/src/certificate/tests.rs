@@ -167,6 +167,35 @@ fn the_leaf_is_for_servers() {
 }
 
 #[test]
+fn what_is_for_clients_only_needs_no_name_and_is_served_to_nobody() {
+    let client = [ExtendedKeyUsagePurpose::ClientAuth];
+    let only = |names: &[&str], usages: &[ExtendedKeyUsagePurpose]| {
+        let (chain, key) = issue(names, |parameters| parameters.extended_key_usages = usages.to_vec());
+        pb::Certificate { client_only: true, ..message(&chain, &key) }
+    };
+    for message in [only(&[], &client), only(&["a.test"], &[]), only(&["10.0.0.1"], &client)] {
+        let certificate = checked(&message);
+        assert!(certificate.is_for_clients() && certificate.hosts.is_empty());
+        let mut names = ServerNames::default();
+        assert_eq!(names.put(&Arc::new(certificate)), []);
+        assert!(names.find(Some("a.test")).is_none() && names.find(None).is_none());
+    }
+    refused(&only(&[], &[ExtendedKeyUsagePurpose::ServerAuth]), "/chain", "not for clients");
+    let named = pb::Certificate { hosts: vec!["a.test".into()], ..only(&["a.test"], &client) };
+    refused(&named, "/hosts", "is not served");
+    refused(&pb::Certificate { default: true, ..only(&[], &client) }, "/default", "is not served");
+    // Without the field it would have to be served, and cannot be.
+    let served = pb::Certificate { client_only: false, ..only(&["a.test"], &client) };
+    refused(&served, "/chain", "or give `client_only: true`");
+    // What is served can be shown as well, if it says nothing else.
+    let (chain, key) = issue(&["a.test"], |_| {});
+    assert!(checked(&message(&chain, &key)).is_for_clients());
+    let (chain, key) =
+        issue(&["a.test"], |parameters| parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]);
+    assert!(!checked(&message(&chain, &key)).is_for_clients());
+}
+
+#[test]
 fn a_name_finds_its_certificate() {
     let certificate = |name: &str, hosts: &[&str], default| {
         let (chain, key) = issue(hosts, |_| {});

@@ -13,6 +13,9 @@ use crate::{
 use prost::Message;
 use std::{collections::BTreeMap, sync::Arc};
 
+/// Where an upstream names the certificate that it shows.
+pub(super) const CLIENT_CERTIFICATE: &str = "/tls/client_certificate";
+
 /// A resource that cannot be wrong.
 #[derive(Clone, Debug)]
 pub enum Checked {
@@ -85,7 +88,12 @@ impl Checked {
         };
         match self {
             Checked::Certificate(_) | Checked::Policy(_) => Vec::new(),
-            Checked::Upstream(upstream) => attached(&upstream.policies),
+            Checked::Upstream(upstream) => {
+                let certificate = upstream.tls.as_ref().and_then(|tls| tls.client_certificate.clone());
+                let certificate =
+                    certificate.map(|name| (ResourceKey::new(Kind::Certificate, name), CLIENT_CERTIFICATE.to_string()));
+                certificate.into_iter().chain(attached(&upstream.policies)).collect()
+            }
             Checked::Route(route) => {
                 let upstream = |(name, pointer): (&Name, &str)| {
                     (ResourceKey::new(Kind::Upstream, name.clone()), pointer.to_string())

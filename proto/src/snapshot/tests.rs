@@ -3,6 +3,7 @@
 use super::*;
 use crate::json;
 use proptest::prelude::*;
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair};
 use serde_json::{Value, json};
 
 fn put(kind: Kind, value: Value) -> Change {
@@ -38,6 +39,42 @@ fn a_reference_must_exist() {
     assert_eq!((empty.len(), empty.root()), (0, Snapshot::empty().root()));
     let policy = put(Kind::Route, json!({"name": "p", "priority": 1, "respond": {}, "policies": [{"ref": "none"}]}));
     assert_eq!(faults(base.with([policy])), ["route/p/policies/0/ref: no policy is named \"none\""]);
+}
+
+fn certificate(name: &str, usages: &[ExtendedKeyUsagePurpose]) -> Change {
+    let mut parameters = CertificateParams::new(vec![format!("{name}.test")]).expect("a name");
+    parameters.extended_key_usages = usages.to_vec();
+    let key = KeyPair::generate().expect("a key");
+    let chain = parameters.self_signed(&key).expect("a certificate").pem();
+    let private_key = json!({"value": key.serialize_pem()});
+    put(Kind::Certificate, json!({"name": name, "chain": chain, "private_key": private_key}))
+}
+
+#[test]
+fn a_certificate_that_is_shown_must_exist_and_be_for_clients() {
+    use ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth};
+    let showing = |name: &str| {
+        let tls = json!({"client_certificate": name});
+        put(Kind::Upstream, json!({"name": "orders", "endpoints": [{"address": "a:1"}], "tls": tls}))
+    };
+    let right = certificate("right", &[ClientAuth, ServerAuth]);
+    let base = Snapshot::empty().with([right, certificate("server", &[ServerAuth])]).expect("it is right");
+    assert_eq!(
+        faults(base.with([showing("wright")])),
+        ["upstream/orders/tls/client_certificate: no certificate is named \"wright\"; did you mean \"right\"?"]
+    );
+    let found = faults(base.with([showing("server")]));
+    assert_eq!(found.len(), 1);
+    assert!(found[0].starts_with("upstream/orders/tls/client_certificate: certificate \"server\" is not for clients"));
+    let shown = base.with([showing("right")]).expect("it is right");
+    assert_eq!(faults(shown.with([delete(Kind::Certificate, "right")])).len(), 1);
+    // Nobody touched the upstream.
+    let found = faults(shown.with([certificate("right", &[ServerAuth])]));
+    assert_eq!(found.len(), 1);
+    assert!(found[0].starts_with("certificate/right/chain: upstream/orders shows it to its endpoints"), "{found:?}");
+    assert!(shown.with([certificate("right", &[])]).is_ok());
+    assert!(shown.with([certificate("right", &[ServerAuth]), delete(Kind::Upstream, "orders")]).is_ok());
+    assert_eq!(shown.certificates().keys().map(|name| name.as_str()).collect::<Vec<_>>(), ["right", "server"]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! TLS towards the endpoints of an upstream, checked: what a node makes of it cannot fail.
 
 use super::{Address, Endpoint};
-use crate::{invalid::Faults, pb};
+use crate::{invalid::Faults, name::Name, pb};
 use rustls::{
     RootCertStore,
     pki_types::{
@@ -17,6 +17,8 @@ pub struct UpstreamTls {
     pub trust: Trust,
     /// The name that the certificates have to be for; `None`: the host of each endpoint.
     pub server_name: Option<ServerName<'static>>,
+    /// The certificate that is shown to endpoints that ask who calls.
+    pub client_certificate: Option<Name>,
     /// The oldest version that is spoken.
     pub min_version: MinVersion,
 }
@@ -65,6 +67,10 @@ impl UpstreamTls {
         faults.at("tls", |faults| UpstreamTls {
             trust: Trust::check(message, faults),
             server_name,
+            client_certificate: match message.client_certificate.as_str() {
+                "" => None,
+                text => faults.at("client_certificate", |faults| faults.take(Name::parse(text))),
+            },
             min_version: match message.min_version.as_str() {
                 "" | "1.2" => MinVersion::Tls12,
                 "1.3" => MinVersion::Tls13,
@@ -77,6 +83,12 @@ impl UpstreamTls {
                 }
             },
         })
+    }
+
+    /// Whether the same is asked of endpoints.
+    pub fn asks_the_same(&self, other: &UpstreamTls) -> bool {
+        let UpstreamTls { trust, server_name, client_certificate: _, min_version } = self;
+        (trust, server_name, min_version) == (&other.trust, &other.server_name, &other.min_version)
     }
 
     /// The name that the certificate of an endpoint has to be for; `None` only where that was noted as a fault, or where
@@ -154,7 +166,8 @@ mod tests {
     #[test]
     fn what_is_left_out_is_strict() {
         let tls = check(&pb::UpstreamTls::default(), "a").unwrap();
-        assert_eq!(tls, UpstreamTls { trust: Trust::System, server_name: None, min_version: MinVersion::Tls12 });
+        let (trust, min_version) = (Trust::System, MinVersion::Tls12);
+        assert_eq!(tls, UpstreamTls { trust, server_name: None, client_certificate: None, min_version });
         assert_eq!(tls.server_name(&Address { host: "a".into(), port: 1 }), ServerName::try_from("a").ok());
         assert_eq!(tls.server_name(&Address { host: "::1".into(), port: 1 }), ServerName::try_from("::1").ok());
     }

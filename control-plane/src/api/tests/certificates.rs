@@ -2,7 +2,7 @@
 
 use super::Api;
 use proto::{example::example, resource::Kind, secret::digest};
-use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, date_time_ymd};
 use serde_json::{Value, json};
 
 fn issue(change: impl FnOnce(&mut CertificateParams)) -> Value {
@@ -53,6 +53,30 @@ async fn what_no_client_would_take_is_refused_with_the_reason() {
     let problem = api.put("/v1/certificates/b", &rival).await.check_problem(422, "invalid-configuration");
     let detail = problem["errors"][0]["detail"].as_str().unwrap();
     assert!(detail.contains("is the name of certificate \"a\" already"), "{detail}");
+}
+
+#[tokio::test]
+async fn one_that_an_upstream_shows_stays_and_stays_good_for_that() {
+    let api = Api::start().await;
+    let client = issue(|parameters| parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth]);
+    let server = issue(|parameters| parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]);
+    let mut gateway = client.clone();
+    gateway["client_only"] = json!(true);
+    let tls = json!({"client_certificate": "a"});
+    let upstream = json!({"name": "orders", "endpoints": [{"address": "a:1"}], "tls": tls});
+    let problem = api.post("/v1/upstreams", &upstream).await.check_problem(422, "invalid-configuration");
+    assert_eq!(problem["errors"][0]["pointer"], "/tls/client_certificate");
+    api.put("/v1/certificates/a", &gateway).await.check(201);
+    api.post("/v1/upstreams", &upstream).await.check(201);
+    let problem = api.delete("/v1/certificates/a").await.check_problem(409, "still-referred");
+    assert_eq!(problem["referrers"], json!(["upstream/orders"]));
+    let problem = api.put("/v1/certificates/a", &server).await.check_problem(422, "invalid-configuration");
+    let error = &problem["errors"][0];
+    assert_eq!(error["pointer"], "/chain");
+    assert!(error["detail"].as_str().unwrap().starts_with("upstream/orders shows it"), "{problem:#}");
+    let patch = json!({"tls": {"client_certificate": null}});
+    api.patch("/v1/upstreams/orders", &patch).await.check(200);
+    api.delete("/v1/certificates/a").await.check(204);
 }
 
 #[tokio::test]

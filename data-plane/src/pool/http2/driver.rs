@@ -3,7 +3,7 @@
 use super::{super::stream::Stream, Load};
 use bytes::Bytes;
 use h2::{Ping, PingPong, client::Connection};
-use std::{future::pending, rc::Rc, time::Duration};
+use std::{future::pending, io, rc::Rc, time::Duration};
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 /// How long the answer to a question may take.
@@ -28,6 +28,10 @@ pub(super) async fn drive(mut frames: Frames, load: Rc<Load>, ping: Option<Durat
             biased;
             ended = &mut frames => {
                 if let Err(error) = ended {
+                    // The streams are told only that there is no connection any more.
+                    if let Some(said) = error.get_io() {
+                        load.failure.set(io::Error::new(said.kind(), said.to_string())).ok();
+                    }
                     tracing::debug!(%error, "a connection of HTTP/2 to an endpoint ended");
                 }
                 break;

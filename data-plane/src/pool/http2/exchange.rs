@@ -10,6 +10,7 @@ use crate::{
         download::DownloadBody,
         local::{InFlight, LocalEndpoint},
         outbound::Side,
+        tls::alert,
     },
     wire::Elapsed,
 };
@@ -63,7 +64,10 @@ pub(in crate::pool) async fn send(
                 if !fresh
                     && (load.closed.get() || matches!(error, SendError::Unsent(Error::Closed)))
                     && call.is_repeatable(&error, has_body == body.is_some()) => {}
-            result => return result,
+            Err(error) => {
+                return Err(load.failure.get().and_then(|failure| alert(failure, endpoint)).unwrap_or(error));
+            }
+            Ok(response) => return Ok(response),
         }
     }
 }
