@@ -46,7 +46,7 @@ pub(crate) struct Tunnel<C: Side, U: Side> {
     up: Way,
     down: Way,
     idle: Duration,
-    // It ended in good order.
+    // Both ended in good order.
     over: bool,
 }
 
@@ -123,6 +123,8 @@ impl<C: Side, U: Side> Tunnel<C, U> {
             wire.progress();
         }
         match (up, down) {
+            // It was told that nothing more comes: many a client leaves then without a word, and is none that was cut off.
+            (Poll::Ready(Err(Gone)), Poll::Ready(Ok(()))) => return Poll::Ready(Ok(())),
             (Poll::Ready(Err(Gone)), _) => return Poll::Ready(Err(Broken::Client)),
             (_, Poll::Ready(Err(Gone))) => return Poll::Ready(Err(Broken::Upstream)),
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => {

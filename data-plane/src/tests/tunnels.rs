@@ -49,8 +49,16 @@ fn a_reset_is_passed_on() {
     check_echo(&mut client, &mut upstream);
     upstream.reset();
     assert!(client.is_reset());
+    // Whoever was told of the end may go as it likes.
+    let (mut client, mut upstream) = open(&node, &upstreams);
+    check_echo(&mut client, &mut upstream);
+    upstream.finish();
+    assert!(client.is_closed());
+    client.reset();
+    assert!(upstream.is_reset());
     let log = node.log();
     assert_eq!((&log[0]["reason"], &log[1]["reason"]), (&"client_closed".into(), &"tunnel_reset".into()));
+    assert_eq!(log[2]["reason"], Value::Null);
     assert_eq!((&log[1]["http.request.body.size"], &log[1]["http.response.body.size"]), (&2.into(), &4.into()));
 }
 
