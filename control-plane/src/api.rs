@@ -4,6 +4,7 @@
 //! What the API says of itself ([`openapi`]) is held to this table by a test.
 
 mod apply;
+mod audit;
 mod body;
 mod bundle;
 mod call;
@@ -17,12 +18,15 @@ mod openapi;
 mod page;
 mod problem;
 mod query;
+pub mod refusals;
 mod resources;
 mod revisions;
+mod roles;
 mod selector;
 pub mod state;
 mod status;
 mod strict;
+mod tokens;
 mod wait;
 mod write;
 
@@ -71,6 +75,13 @@ fn guarded() -> Vec<(String, MethodRouter<ApiState>)> {
         (
             "/v1/revisions/{revision}/restore".into(),
             post(|Path(n), call: Call, body: Body| revisions::restore(n, call, body)),
+        ),
+        ("/v1/audit".into(), get(audit::list)),
+        ("/v1/tokens".into(), get(tokens::list).post(tokens::create)),
+        (
+            "/v1/tokens/{name}".into(),
+            get(|Path(name), call: Call| tokens::get(name, call))
+                .delete(|Path(name), call: Call| tokens::delete(name, call)),
         ),
         ("/v1/nodes".into(), get(nodes::list)),
         ("/v1/nodes/{id}".into(), get(|Path(id), call: Call| nodes::get(id, call))),

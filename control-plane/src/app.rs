@@ -3,13 +3,14 @@
 mod admin;
 
 use crate::{
-    api::{self, state::ApiState},
+    access::Access,
+    api::{self, refusals::Refusals, state::ApiState},
     commit::Committer,
     discovery::{Admission, Discovery},
     fleet::Fleet,
     nodes::Nodes,
     publisher::Publisher,
-    settings::{Origin, Secret, Settings},
+    settings::{Origin, Secret, Settings, Token},
     store::{Seal, Store, StoreError},
     telemetry::Telemetry,
     tls::{PortTls, authority::Authority},
@@ -58,6 +59,15 @@ pub struct App {
 struct Addresses {
     admin: SocketAddr,
     discovery: SocketAddr,
+}
+
+/// What stands in the database, about to be read.
+struct Opening<'a> {
+    settings: &'a Settings,
+    database: &'a str,
+    seal: &'a Seal,
+    admin_token: Token,
+    telemetry: &'a Arc<Telemetry>,
 }
 
 /// TLS of both ports.
@@ -144,12 +154,19 @@ impl App {
             serving.await;
             Ok(())
         });
-        let opened = open(&self.database, self.settings.retention, &self.seal, &telemetry, &stop).await?;
-        let Some((store, publisher)) = opened else {
+        let opening = Opening {
+            settings: &self.settings,
+            database: &self.database,
+            seal: &self.seal,
+            admin_token: self.admin_secret.token(),
+            telemetry: &telemetry,
+        };
+        let opened = opening.keep_trying(&stop).await?;
+        let Some((store, publisher, access)) = opened else {
             return Ok(());
         };
 
-        let publisher = Arc::new(publisher);
+        let (publisher, access) = (Arc::new(publisher), Arc::new(access));
         let name = name(self.addresses.discovery);
         let nodes = Arc::new(Nodes::new(name.clone(), telemetry.clone()));
         let fleet = Arc::new(Fleet::new(name, nodes.clone(), store.clone(), telemetry.clone()));
@@ -160,7 +177,8 @@ impl App {
             fleet: fleet.clone(),
             store: store.clone(),
             telemetry: telemetry.clone(),
-            admin_token: self.admin_secret.token(),
+            access: access.clone(),
+            refusals: Arc::new(Refusals::new(telemetry.clone())),
             max_body: self.settings.max_body,
         };
         let admission = Admission {
@@ -187,6 +205,7 @@ impl App {
         let first = tokio::select! {
             ended = parts.join_next() => ended,
             () = publisher.run() => None,
+            () = access.run(publisher.asks()) => None,
         };
         stop.cancel();
         info!("the control plane stops");
@@ -210,6 +229,38 @@ impl App {
         };
         let _ = tokio::time::timeout(STOP_LIMIT, closing).await;
         result
+    }
+}
+
+// === impl Opening ===
+
+impl Opening<'_> {
+    // While the database is not there. `None`: told to stop before it was.
+    async fn keep_trying(&self, stop: &CancellationToken) -> anyhow::Result<Option<(Store, Publisher, Access)>> {
+        let opening = async {
+            loop {
+                match self.open().await {
+                    Ok(opened) => return Ok(opened),
+                    Err(StoreError::Unavailable(error)) => {
+                        warn!(error, "the database does not answer yet; trying again");
+                        tokio::time::sleep(REOPEN_PAUSE).await;
+                    }
+                    Err(error @ (StoreError::Refused(_) | StoreError::Corrupt(_))) => return Err(error),
+                }
+            }
+        };
+        tokio::select! {
+            opened = opening => Ok(Some(opened?)),
+            () = stop.cancelled() => Ok(None),
+        }
+    }
+
+    async fn open(&self) -> Result<(Store, Publisher, Access), StoreError> {
+        let store = Store::open(self.database, self.settings.retention, self.seal.clone()).await?;
+        let store = store.with_audit_retention(self.settings.audit_retention);
+        let publisher = Publisher::open(store.clone(), self.telemetry.clone()).await?;
+        let access = Access::open(store.clone(), self.admin_token.clone(), self.telemetry.clone()).await?;
+        Ok((store, publisher, access))
     }
 }
 
@@ -246,37 +297,6 @@ fn name(discovery: SocketAddr) -> String {
 fn url(tls: &Option<Arc<PortTls>>, address: SocketAddr) -> String {
     let scheme = if tls.is_some() { "https" } else { "http" };
     format!("{scheme}://{address}")
-}
-
-// Keeps trying while the database is not there. `None`: told to stop before it was.
-async fn open(
-    database: &str,
-    retention: u64,
-    seal: &Seal,
-    telemetry: &Arc<Telemetry>,
-    stop: &CancellationToken,
-) -> anyhow::Result<Option<(Store, Publisher)>> {
-    let opening = async {
-        loop {
-            let opened = async {
-                let store = Store::open(database, retention, seal.clone()).await?;
-                let publisher = Publisher::open(store.clone(), telemetry.clone()).await?;
-                Ok((store, publisher))
-            };
-            match opened.await {
-                Ok(opened) => return Ok(opened),
-                Err(StoreError::Unavailable(error)) => {
-                    warn!(error, "the database does not answer yet; trying again");
-                    tokio::time::sleep(REOPEN_PAUSE).await;
-                }
-                Err(error @ (StoreError::Refused(_) | StoreError::Corrupt(_))) => return Err(error),
-            }
-        }
-    };
-    tokio::select! {
-        opened = opening => Ok(Some(opened?)),
-        () = stop.cancelled() => Ok(None),
-    }
 }
 
 // A retention that was lowered takes effect at the start.

@@ -6,8 +6,9 @@
 mod validity;
 
 use crate::{
+    author::Author,
     publisher::{Head, Publisher, fold},
-    store::{Draft, Recalled, Store, StoreError, Write},
+    store::{AuditChange, Done, Draft, NewLine, Recalled, Store, StoreError, Write},
     telemetry::{CommitResult, Telemetry},
 };
 use proto::{
@@ -48,8 +49,8 @@ pub type Plan = Box<dyn Fn(&Snapshot) -> Result<Vec<Change>, Refusal> + Send + S
 
 /// A change that somebody wants.
 pub struct Proposal {
-    /// Who wants it; kept with the revision.
-    pub author: String,
+    /// Who wants it; the name is kept with the revision, and all of it in the audit.
+    pub author: Author,
     /// Why; kept with the revision.
     pub reason: Option<String>,
     /// More than half of a large configuration may go.
@@ -272,17 +273,26 @@ impl Inner {
         let at = if changed { now() } else { worked.base.at };
         let commit_id = Uuid::new_v4();
         if changed {
+            let reason = proposal.reason.as_deref().map(storable);
             let draft = Draft {
                 identity,
                 commit_id,
                 at,
-                author: storable(&proposal.author),
-                reason: proposal.reason.as_deref().map(storable),
+                author: storable(&proposal.author.name),
+                reason: reason.clone(),
                 resources: worked.snapshot.len() as u64,
                 confirmed_shrink,
                 changes: &worked.changes,
             };
             write.write(&draft).await?;
+            let line = NewLine {
+                author: &proposal.author,
+                reason: reason.as_deref(),
+                revision: Some(identity.revision),
+                changes: &audited(&worked),
+                retention: self.store.audit_retention(),
+            };
+            write.record(&line).await?;
         }
         if let Some((key, digest)) = &proposal.idempotency {
             let what = Recalled { digest: *digest, revision: identity.revision };
@@ -293,7 +303,7 @@ impl Inner {
         }
         let head = Head { identity, snapshot: worked.snapshot.clone(), at };
         if changed {
-            info!(revision = identity.revision, author = %proposal.author, changes = worked.changes.len(), "committed");
+            info!(revision = identity.revision, author = %proposal.author.name, changes = worked.changes.len(), "committed");
             self.publisher.publish(head);
             self.prune_now_and_then(identity.revision);
         }
@@ -395,6 +405,21 @@ async fn work_out(proposal: &Arc<Proposal>, base: Arc<Head>) -> Result<Worked, C
         error!(%error, "a plan broke off");
         Err(unavailable("the change could not be worked out; see the log of the control plane"))
     })
+}
+
+// What the audit says of each resource.
+fn audited(worked: &Worked) -> Vec<AuditChange> {
+    let of = |change: &Change| {
+        let (key, done) = match change {
+            Change::Put(resource) => match worked.base.snapshot.get(&resource.key) {
+                Some(_) => (&resource.key, Done::Replaced),
+                None => (&resource.key, Done::Created),
+            },
+            Change::Delete(key) => (key, Done::Deleted),
+        };
+        AuditChange { kind: key.kind.as_str().into(), name: key.name.as_str().into(), done }
+    };
+    worked.changes.iter().map(of).collect()
 }
 
 /// The configuration with the changes, or why it cannot be written now.

@@ -50,6 +50,8 @@ pub struct Publisher {
     store: Store,
     telemetry: Arc<Telemetry>,
     head: watch::Sender<Arc<Head>>,
+    // Counts how often the database was asked; what else is learnt from it is learnt then.
+    asked: watch::Sender<u64>,
     // When what is in memory was last known to be what stands.
     answered: Mutex<Instant>,
     minted: Mutex<Option<Instant>>,
@@ -79,6 +81,7 @@ impl Publisher {
             store,
             telemetry,
             head: watch::Sender::new(head),
+            asked: watch::Sender::new(0),
             answered: Mutex::new(Instant::now()),
             minted: Mutex::new(None),
         })
@@ -97,6 +100,11 @@ impl Publisher {
     /// Tells of each new head.
     pub fn subscribe(&self) -> watch::Receiver<Arc<Head>> {
         self.head.subscribe()
+    }
+
+    /// Tells whenever the database is asked: by the poll, or because somebody changed something.
+    pub fn asks(&self) -> watch::Receiver<u64> {
+        self.asked.subscribe()
     }
 
     /// Learns until it is dropped.
@@ -119,6 +127,7 @@ impl Publisher {
                 _ = poll.tick() => {}
                 () = hinted.notified() => {}
             }
+            self.asked.send_modify(|count| *count += 1);
             match self.refresh().await {
                 Ok(()) if away => {
                     info!(head = %self.head().identity, "the database answers again");

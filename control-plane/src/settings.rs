@@ -17,6 +17,9 @@ use subtle::ConstantTimeEq;
 use tracing::warn;
 use uuid::Uuid;
 
+/// How many lines of the audit are kept.
+const DEFAULT_AUDIT_RETENTION: u64 = 100_000;
+
 /// How long the certificate of a node is good for.
 const DEFAULT_LIFE: Duration = Duration::from_secs(24 * 3_600);
 
@@ -60,6 +63,9 @@ pub struct Settings {
     /// How many revisions are kept.
     #[arg(long, value_name = "N", env = "PORTICO_RETENTION", default_value_t = 10_000)]
     pub retention: u64,
+    /// How many lines of the audit are kept.
+    #[arg(long, value_name = "N", env = "PORTICO_AUDIT_RETENTION", default_value_t = DEFAULT_AUDIT_RETENTION)]
+    pub audit_retention: u64,
     /// The largest body of a request to the admin API, as a size.
     #[arg(long, value_name = "SIZE", env = "PORTICO_MAX_BODY", default_value = "16MiB", value_parser = size)]
     pub max_body: usize,
@@ -135,6 +141,7 @@ impl Default for Settings {
             join_token_file: None,
             secret_key_file: Vec::new(),
             retention: 10_000,
+            audit_retention: DEFAULT_AUDIT_RETENTION,
             max_body: 16 * 1024 * 1024,
             admin_tls_cert: None,
             admin_tls_key: None,

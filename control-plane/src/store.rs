@@ -4,6 +4,7 @@
 //! lock on the head row is the order of all commits; a transaction that is dropped closes its connection, so that no
 //! connection in an unclear state is ever used again. Every step has a time limit. What holds a secret is sealed.
 
+mod audit;
 mod error;
 mod guard;
 mod postgres;
@@ -11,8 +12,18 @@ mod rows;
 mod seal;
 mod sqlite;
 pub mod status;
+mod tokens;
 
-pub use self::{error::StoreError, seal::Seal};
+pub(crate) use self::{
+    audit::NewLine,
+    tokens::{AccessVersion, NewToken},
+};
+pub use self::{
+    audit::{AuditChange, AuditFilter, AuditLine, CHANGES_TOLD, DONE, Done},
+    error::StoreError,
+    seal::Seal,
+    tokens::StoredToken,
+};
 
 use self::{
     error::{LOAD_LIMIT, corrupt},
@@ -44,6 +55,7 @@ const MAX_REBUILDING: usize = 4;
 pub struct Store {
     backend: Arc<Backend>,
     retention: u64,
+    audit_retention: u64,
     // Bounds whole configurations of the past that are put together at once: each takes as much memory as the head.
     rebuilding: Arc<Semaphore>,
 }
@@ -125,7 +137,18 @@ impl Store {
             return Err(StoreError::Refused("a database is postgres://… or sqlite:PATH".into()));
         };
         let rebuilding = Arc::new(Semaphore::new(MAX_REBUILDING));
-        Ok(Store { backend: Arc::new(backend), retention: retention.max(1), rebuilding })
+        let audit_retention = u64::MAX;
+        Ok(Store { backend: Arc::new(backend), retention: retention.max(1), audit_retention, rebuilding })
+    }
+
+    /// The same with so many lines of the audit kept; all of them, when nobody says.
+    pub fn with_audit_retention(self, lines: u64) -> Store {
+        Store { audit_retention: lines, ..self }
+    }
+
+    /// How many lines of the audit are kept.
+    pub(crate) fn audit_retention(&self) -> u64 {
+        self.audit_retention
     }
 
     /// Revisions below a number (or from the newest on), newest first.

@@ -30,6 +30,11 @@ struct StatementLabels {
     kind: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusedLabels {
+    status: u16,
+}
+
 /// The counters of a process.
 pub struct Telemetry {
     registry: Registry,
@@ -39,6 +44,8 @@ pub struct Telemetry {
     resources: Gauge,
     stale: Gauge,
     minted: Counter,
+    refused: Family<RefusedLabels, Counter>,
+    tokens: Gauge,
     connected_nodes: Gauge,
     pushes: Counter,
     status_statements: Family<StatementLabels, Counter>,
@@ -60,6 +67,8 @@ impl Telemetry {
             resources: Gauge::default(),
             stale: Gauge::default(),
             minted: Counter::default(),
+            refused: Family::default(),
+            tokens: Gauge::default(),
             connected_nodes: Gauge::default(),
             pushes: Counter::default(),
             status_statements: Family::default(),
@@ -77,6 +86,12 @@ impl Telemetry {
         registry.register("resources", "Resources of the head", telemetry.resources.clone());
         registry.register("database_stale", "1: the database does not answer", telemetry.stale.clone());
         registry.register("histories_minted", "New history ids given", telemetry.minted.clone());
+        registry.register(
+            "api_refused",
+            "Requests to the admin API that were refused, by status",
+            telemetry.refused.clone(),
+        );
+        registry.register("tokens", "Admin tokens, without that of the settings", telemetry.tokens.clone());
         registry.register("connected_nodes", "Nodes with a stream", telemetry.connected_nodes.clone());
         registry.register("snapshots_sent", "Configurations sent to nodes", telemetry.pushes.clone());
         registry.register(
@@ -111,6 +126,14 @@ impl Telemetry {
 
     pub(crate) fn minted(&self) {
         self.minted.inc();
+    }
+
+    pub(crate) fn refused(&self, status: u16) {
+        self.refused.get_or_create(&RefusedLabels { status }).inc();
+    }
+
+    pub(crate) fn tokens(&self, count: usize) {
+        self.tokens.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn connected_nodes(&self, count: usize) {

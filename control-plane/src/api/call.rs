@@ -3,10 +3,11 @@
 use super::{
     body::{self, Language},
     form::Form,
-    problem::Problem,
+    problem::{Problem, ProblemKind},
     query::{Parameter, Parameters},
     state::ApiState,
 };
+use crate::author::Author;
 use axum::{body::Body, extract::FromRequestParts};
 use bytes::Bytes;
 use http::request::Parts;
@@ -32,6 +33,12 @@ impl FromRequestParts<ApiState> for Call {
 // === impl Call ===
 
 impl Call {
+    /// Who asks. The edge has found that out for every call that needs a token.
+    pub(crate) fn author(&self) -> Result<&Author, Problem> {
+        let author = self.head.extensions.get::<Author>();
+        author.ok_or_else(|| Problem::new(ProblemKind::Internal, "this call needs a token, and nobody asked for it"))
+    }
+
     /// The parameters of the request, all of them among `known`.
     pub(crate) fn parameters(&self, known: &[&Parameter]) -> Result<Parameters, Problem> {
         Parameters::read(&self.head.uri, known)

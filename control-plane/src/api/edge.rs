@@ -1,19 +1,25 @@
-//! The edge of the API, around every handler: the request's id, the token, panics, and the one place where a problem
+//! The edge of the API, around every handler: the request's id, the token and its role, panics, and the one place where a problem
 //! becomes an answer.
 
 use super::{
     problem::{Problem, ProblemKind},
+    refusals::Refused,
+    roles,
     state::ApiState,
+};
+use crate::{
+    access::{Holder, Unknown},
+    author::{Author, Role},
 };
 use axum::{
     body::Body,
-    extract::{Request, State},
+    extract::{ConnectInfo, MatchedPath, Request, State},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use std::panic::AssertUnwindSafe;
+use std::{net::SocketAddr, panic::AssertUnwindSafe};
 use uuid::Uuid;
 
 /// The id of a request, given back with its answer.
@@ -23,9 +29,14 @@ pub(crate) const STALE: HeaderName = HeaderName::from_static("portico-stale");
 
 const MAX_REQUEST_ID: usize = 128;
 
+// For whoever handles the request.
+#[derive(Clone)]
+struct RequestId(String);
+
 /// Surrounds every request.
-pub(crate) async fn surround(request: Request, next: Next) -> Response {
+pub(crate) async fn surround(mut request: Request, next: Next) -> Response {
     let id = request_id(request.headers());
+    request.extensions_mut().insert(RequestId(id.clone()));
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     // What a panic leaves behind is the request's own: all that is shared is built aside and swapped, or in a database.
     let mut response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
@@ -53,16 +64,30 @@ pub(crate) async fn surround(request: Request, next: Next) -> Response {
     response
 }
 
-/// Lets nobody in without the token, and marks what is read while the database is away.
-pub(crate) async fn guard(State(state): State<ApiState>, request: Request, next: Next) -> Result<Response, Problem> {
-    if !token(request.headers()).is_some_and(|token| state.admin_token.matches(token)) {
-        let detail = "send the admin token as Authorization: Bearer TOKEN";
-        let challenge = HeaderValue::from_static("Bearer realm=\"portico\"");
-        return Err(Problem::new(ProblemKind::Unauthorized, detail).header(header::WWW_AUTHENTICATE, challenge));
-    }
+/// Lets nobody in without a token of the role that the call needs, takes note of who is refused, and marks what is read
+/// while the database is away.
+pub(crate) async fn guard(State(state): State<ApiState>, mut request: Request, next: Next) -> Response {
+    let mut asks = author(&request);
     let reads = request.method().is_safe();
-    let response = next.run(request).await;
-    Ok(if reads && state.publisher.stale() { marked_stale(response) } else { response })
+    let response = match admit(&state, request.headers(), &mut asks) {
+        Ok(()) => {
+            request.extensions_mut().insert(asks.clone());
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
+    };
+    let status = response.status();
+    if let StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::UNPROCESSABLE_ENTITY = status {
+        state.refusals.note(&Refused {
+            status,
+            actor: Some(asks.name.as_str()).filter(|name| !name.is_empty()),
+            peer: asks.peer,
+            request_id: &asks.request_id,
+            method: &asks.method,
+            path: &asks.path,
+        });
+    }
+    if reads && state.publisher.stale() { marked_stale(response) } else { response }
 }
 
 /// Says that an answer may be old.
@@ -76,10 +101,51 @@ pub(crate) async fn unknown_path() -> Problem {
     Problem::new(ProblemKind::UnknownPath, "the paths are in /openapi.json, and at /docs for people")
 }
 
-fn token(headers: &HeaderMap) -> Option<&[u8]> {
-    let value = headers.get(header::AUTHORIZATION)?.as_bytes();
-    let (scheme, token) = value.split_at_checked(7)?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
+// What is known of who asks before the token is.
+fn author(request: &Request) -> Author {
+    let extensions = request.extensions();
+    let peer = extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip().to_canonical());
+    let path = extensions.get::<MatchedPath>().map(|path| path.as_str().to_owned()).unwrap_or_default();
+    let request_id = extensions.get::<RequestId>().map(|RequestId(id)| id.clone()).unwrap_or_default();
+    let (name, method) = (String::new(), request.method().as_str().to_owned());
+    Author { name, token: None, role: Role::Viewer, peer, request_id, method, path }
+}
+
+fn admit(state: &ApiState, headers: &HeaderMap, asks: &mut Author) -> Result<(), Problem> {
+    let Holder { name, token, role } = state.access.identify(token(headers)?).map_err(|unknown| {
+        unauthorized(match unknown {
+            Unknown::Expired => "the token has expired; an admin makes new ones",
+            Unknown::Damaged => "the token was not copied whole",
+            Unknown::NoSuchToken => "there is no such token; it may have been deleted",
+        })
+    })?;
+    (asks.name, asks.token, asks.role) = (name, token, role);
+    let needed = roles::of_call(&asks.method, &asks.path).unwrap_or(Role::Admin);
+    if role < needed {
+        let detail = format!("this needs the role {needed}; the token {:?} has the role {role}", asks.name);
+        return Err(Problem::new(ProblemKind::Forbidden, detail).with("role", needed.as_str()));
+    }
+    Ok(())
+}
+
+fn token(headers: &HeaderMap) -> Result<&[u8], Problem> {
+    let missing = || unauthorized("send an admin token as Authorization: Bearer TOKEN");
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next().ok_or_else(missing)?.as_bytes();
+    // Which of two is meant, others may see otherwise.
+    if values.next().is_some() {
+        return Err(unauthorized("send one header Authorization"));
+    }
+    let (scheme, token) = value.split_at_checked(7).ok_or_else(missing)?;
+    match scheme.eq_ignore_ascii_case(b"bearer ") {
+        true => Ok(token.trim_ascii()),
+        false => Err(missing()),
+    }
+}
+
+fn unauthorized(detail: &str) -> Problem {
+    let challenge = HeaderValue::from_static("Bearer realm=\"portico\"");
+    Problem::new(ProblemKind::Unauthorized, detail).header(header::WWW_AUTHENTICATE, challenge)
 }
 
 // The client's own id, if it is one that can stand in a log.

@@ -43,7 +43,8 @@ pub(crate) fn document() -> Value {
             "securitySchemes": {"adminToken": {
                 "type": "http",
                 "scheme": "bearer",
-                "description": "The admin token: PORTICO_ADMIN_TOKEN, or the file admin.token in the data directory.",
+                "description": "An admin token, made at /v1/tokens; the first one is PORTICO_ADMIN_TOKEN, or the file \
+                    admin.token in the data directory, and may do everything.",
             }},
         },
     })

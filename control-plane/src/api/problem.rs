@@ -21,38 +21,44 @@ pub(crate) enum ProblemKind {
     Malformed,
     InvalidRequest,
     Unauthorized,
+    Forbidden,
     NotFound,
     UnknownPath,
     MethodNotAllowed,
     BodyTimeout,
     NameTaken,
+    LimitReached,
     StillReferred,
     Shrinks,
     PreconditionFailed,
     TooLarge,
     UnsupportedMediaType,
     InvalidConfiguration,
+    InvalidFields,
     IdempotencyKeyReused,
     Internal,
     Unavailable,
 }
 
 /// All kinds, for the description of the API.
-pub(crate) const KINDS: [ProblemKind; 17] = [
+pub(crate) const KINDS: [ProblemKind; 20] = [
     ProblemKind::Malformed,
     ProblemKind::InvalidRequest,
     ProblemKind::Unauthorized,
+    ProblemKind::Forbidden,
     ProblemKind::NotFound,
     ProblemKind::UnknownPath,
     ProblemKind::MethodNotAllowed,
     ProblemKind::BodyTimeout,
     ProblemKind::NameTaken,
+    ProblemKind::LimitReached,
     ProblemKind::StillReferred,
     ProblemKind::Shrinks,
     ProblemKind::PreconditionFailed,
     ProblemKind::TooLarge,
     ProblemKind::UnsupportedMediaType,
     ProblemKind::InvalidConfiguration,
+    ProblemKind::InvalidFields,
     ProblemKind::IdempotencyKeyReused,
     ProblemKind::Internal,
     ProblemKind::Unavailable,
@@ -77,6 +83,7 @@ impl ProblemKind {
             ProblemKind::Malformed => (StatusCode::BAD_REQUEST, "malformed-body", "the body cannot be read"),
             ProblemKind::InvalidRequest => (StatusCode::BAD_REQUEST, "invalid-request", "the request is not valid"),
             ProblemKind::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "an admin token is needed"),
+            ProblemKind::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "the token may not do this"),
             ProblemKind::NotFound => (StatusCode::NOT_FOUND, "not-found", "it does not exist"),
             ProblemKind::UnknownPath => (StatusCode::NOT_FOUND, "unknown-path", "the API has no such path"),
             ProblemKind::MethodNotAllowed => {
@@ -84,6 +91,7 @@ impl ProblemKind {
             }
             ProblemKind::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "body-timeout", "the body did not come in time"),
             ProblemKind::NameTaken => (StatusCode::CONFLICT, "name-taken", "the name is taken"),
+            ProblemKind::LimitReached => (StatusCode::CONFLICT, "limit-reached", "there are as many as there may be"),
             ProblemKind::StillReferred => (StatusCode::CONFLICT, "still-referred", "something still refers to it"),
             ProblemKind::Shrinks => {
                 (StatusCode::CONFLICT, "shrinks", "the change takes away more than half of the configuration")
@@ -97,6 +105,9 @@ impl ProblemKind {
             }
             ProblemKind::InvalidConfiguration => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "invalid-configuration", "the configuration is not valid")
+            }
+            ProblemKind::InvalidFields => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "invalid-fields", "what the body says is not valid")
             }
             ProblemKind::IdempotencyKeyReused => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", "the key was used with another request")
@@ -153,11 +164,20 @@ impl Problem {
 
     /// Faults of a configuration; `place` says where in the body a resource stands, if it does.
     pub(crate) fn invalid(faults: &[Invalid], place: impl Fn(&ResourceKey) -> Option<String>) -> Problem {
+        Problem::faulty(ProblemKind::InvalidConfiguration, faults, place)
+    }
+
+    /// Faults of a body that is no configuration.
+    pub(crate) fn invalid_fields(faults: &[Invalid]) -> Problem {
+        Problem::faulty(ProblemKind::InvalidFields, faults, |_| None)
+    }
+
+    fn faulty(kind: ProblemKind, faults: &[Invalid], place: impl Fn(&ResourceKey) -> Option<String>) -> Problem {
         let count = match faults.len() {
             1 => "one fault; nothing was changed".to_owned(),
             count => format!("{count} faults; nothing was changed"),
         };
-        let mut problem = Problem::new(ProblemKind::InvalidConfiguration, count);
+        let mut problem = Problem::new(kind, count);
         problem.errors = faults.iter().take(MAX_ERRORS).map(|fault| fault_json(fault, &place)).collect();
         match faults.len().checked_sub(MAX_ERRORS) {
             None | Some(0) => problem,

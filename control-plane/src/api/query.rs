@@ -99,15 +99,60 @@ pub(crate) const TO: Parameter = Parameter {
     example: "41",
 };
 
+pub(crate) const ACTOR: Parameter = Parameter {
+    name: "actor",
+    about: "Only what was done with the token of this name.",
+    form: Form::Text,
+    example: "deploy",
+};
+pub(crate) const RESOURCE: Parameter = Parameter {
+    name: "resource",
+    about: "Only what changed this: a kind and a name, `route/orders`, or any of a kind, `route`. Beside the kinds of \
+            resources there are `token` and `node`.",
+    form: Form::Text,
+    example: "route/orders",
+};
+pub(crate) const SINCE: Parameter = Parameter {
+    name: "since",
+    about: "Only what was done at that time or after it (RFC 3339).",
+    form: Form::Text,
+    example: "2026-11-24T09:00:00Z",
+};
+pub(crate) const UNTIL: Parameter = Parameter {
+    name: "until",
+    about: "Only what was done before that time (RFC 3339).",
+    form: Form::Text,
+    example: "2026-11-24T10:00:00Z",
+};
+pub(crate) const AT_REVISION: Parameter =
+    Parameter { name: "at_revision", about: "Only what made this revision.", form: Form::Number, example: "42" };
+
 /// All parameters, for the description of the API.
-pub(crate) const ALL: [&Parameter; 10] =
-    [&PAGE_SIZE, &PAGE_TOKEN, &LABELS, &REASON, &WAIT, &TIMEOUT, &DRY_RUN, &PRUNE, &CONFIRM_SHRINK, &TO];
+pub(crate) const ALL: [&Parameter; 15] = [
+    &PAGE_SIZE,
+    &PAGE_TOKEN,
+    &LABELS,
+    &REASON,
+    &WAIT,
+    &TIMEOUT,
+    &DRY_RUN,
+    &PRUNE,
+    &CONFIRM_SHRINK,
+    &TO,
+    &ACTOR,
+    &RESOURCE,
+    &SINCE,
+    &UNTIL,
+    &AT_REVISION,
+];
 /// What every write takes.
 pub(crate) const WRITE: [&Parameter; 4] = [&REASON, &WAIT, &TIMEOUT, &CONFIRM_SHRINK];
 /// What a list of resources takes.
 pub(crate) const LIST: [&Parameter; 3] = [&PAGE_SIZE, &PAGE_TOKEN, &LABELS];
 /// What a list without labels takes.
 pub(crate) const PAGES: [&Parameter; 2] = [&PAGE_SIZE, &PAGE_TOKEN];
+/// What the audit takes.
+pub(crate) const AUDIT: [&Parameter; 7] = [&PAGE_SIZE, &PAGE_TOKEN, &ACTOR, &RESOURCE, &SINCE, &UNTIL, &AT_REVISION];
 /// What `apply` takes.
 pub(crate) const APPLY: [&Parameter; 7] = [&DRY_RUN, &PRUNE, &LABELS, &CONFIRM_SHRINK, &REASON, &WAIT, &TIMEOUT];
 /// What a diff of revisions takes.

@@ -1,7 +1,8 @@
 //! What the API works on.
 
 use crate::{
-    commit::Committer, fleet::Fleet, publisher::Publisher, settings::Token, store::Store, telemetry::Telemetry,
+    access::Access, api::refusals::Refusals, commit::Committer, fleet::Fleet, publisher::Publisher, store::Store,
+    telemetry::Telemetry,
 };
 use std::sync::Arc;
 
@@ -18,8 +19,10 @@ pub struct ApiState {
     pub store: Store,
     /// The counters, served at `/metrics` without a token.
     pub telemetry: Arc<Telemetry>,
-    /// Who may do anything here.
-    pub admin_token: Token,
+    /// Who is let in.
+    pub access: Arc<Access>,
+    /// Takes note of who is not.
+    pub refusals: Arc<Refusals>,
     /// The largest body of a request, in bytes.
     pub max_body: usize,
 }

@@ -1,5 +1,7 @@
 //! The API through its front door: a real listener, a real database.
 
+mod access;
+mod audit;
 mod certificates;
 mod conditions;
 mod description;
@@ -10,8 +12,9 @@ mod outage;
 mod waiting;
 mod whole;
 
-use super::{router, state::ApiState};
+use super::{refusals::Refusals, router, state::ApiState};
 use crate::{
+    access::Access,
     commit::Committer,
     fleet::Fleet,
     nodes::Nodes,
@@ -69,12 +72,15 @@ impl Api {
         let store = Store::open(&url, 10_000, seal).await.unwrap();
         let telemetry = Arc::new(Telemetry::new());
         let publisher = Arc::new(Publisher::open(store.clone(), telemetry.clone()).await.unwrap());
+        let access = Access::open(store.clone(), Token::new(TOKEN), telemetry.clone()).await.unwrap();
+        let access = Arc::new(access);
         let nodes = Arc::new(Nodes::new("here".into(), telemetry.clone()));
         let fleet = Arc::new(Fleet::new("here".into(), nodes.clone(), store.clone(), telemetry.clone()));
         let state = ApiState {
             committer: Arc::new(Committer::new(store.clone(), publisher.clone(), telemetry.clone())),
             fleet: fleet.clone(),
-            admin_token: Token::new(TOKEN),
+            access: access.clone(),
+            refusals: Arc::new(Refusals::new(telemetry.clone())),
             max_body: MAX_BODY,
             publisher: publisher.clone(),
             store,
@@ -84,8 +90,11 @@ impl Api {
         let address = listener.local_addr().unwrap();
         let mut running = JoinSet::new();
         let router = router(state.clone());
-        running.spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        running.spawn(async move { axum::serve(listener, service).await.unwrap() });
+        let asked = publisher.asks();
         running.spawn(async move { publisher.run().await });
+        running.spawn(async move { access.run(asked).await });
         running.spawn(async move { fleet.run(CancellationToken::new()).await });
         Api { address, state, nodes, running, _directory: directory }
     }

@@ -39,8 +39,6 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The longest reason and the longest idempotency key.
 pub(crate) const MAX_TEXT: usize = 255;
-// There is one token so far.
-const AUTHOR: &str = "admin";
 
 /// A write as the request has it, but for the change itself.
 pub(crate) struct Write {
@@ -102,6 +100,11 @@ impl Write {
             digest.update((part.len() as u64).to_be_bytes());
             digest.update(part);
         }
+        // One token's key is not another's; no header has a line feed, so nobody writes such a key.
+        let key = match call.author()?.token {
+            Some(token) => format!("{token}\n{key}"),
+            None => key,
+        };
         self.idempotency = Some((key, digest.finalize().into()));
         Ok(self)
     }
@@ -122,7 +125,7 @@ impl Write {
             plan(snapshot)
         });
         let proposal = Proposal {
-            author: AUTHOR.into(),
+            author: call.author()?.clone(),
             reason: self.reason,
             confirm_shrink: self.confirm_shrink,
             idempotency: self.idempotency,

@@ -1,8 +1,9 @@
 //! The accept loop of the admin port: a bounded number of connections, none that dawdles, and an end in order.
 
 use crate::tls::{AcceptError, PortTls};
-use axum::Router;
+use axum::{Router, extract::ConnectInfo};
 use hyper::{
+    body::Incoming,
     server::conn::http1,
     service::{Service, service_fn},
 };
@@ -10,7 +11,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -42,6 +43,13 @@ const CLEARTEXT_TIMEOUT: Duration = Duration::from_secs(1);
 /// After the system is out of something, like files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// What a connection is served with.
+struct Serving {
+    routers: watch::Receiver<Router>,
+    peer: SocketAddr,
+    stop: CancellationToken,
+}
+
 /// Serves until it is told to stop, and what was under way has been answered. Each request takes the router of its
 /// moment.
 pub(super) async fn serve(
@@ -62,8 +70,9 @@ pub(super) async fn serve(
             () = stop.cancelled() => break,
         };
         match accepted {
-            Ok((stream, _)) => {
-                let connection = accept(stream, tls.clone(), routers.clone(), stop.clone());
+            Ok((stream, peer)) => {
+                let serving = Serving { routers: routers.clone(), peer, stop: stop.clone() };
+                let connection = accept(stream, tls.clone(), serving);
                 connections.spawn(async move {
                     let _place = place;
                     connection.await;
@@ -79,20 +88,15 @@ pub(super) async fn serve(
     connections.wait().await;
 }
 
-async fn accept(
-    stream: TcpStream,
-    tls: Option<Arc<PortTls>>,
-    routers: watch::Receiver<Router>,
-    stop: CancellationToken,
-) {
+async fn accept(stream: TcpStream, tls: Option<Arc<PortTls>>, serving: Serving) {
     let _ = stream.set_nodelay(true);
-    let Some(tls) = tls else { return serve_connection(stream, routers, stop).await };
+    let Some(tls) = tls else { return serve_connection(stream, serving).await };
     let accepted = tokio::select! {
         accepted = tls.accept(stream) => accepted,
-        () = stop.cancelled() => return,
+        () = serving.stop.cancelled() => return,
     };
     match accepted {
-        Ok(stream) => serve_connection(stream, routers, stop).await,
+        Ok(stream) => serve_connection(stream, serving).await,
         Err(AcceptError::Cleartext(stream)) => {
             let _ = tokio::time::timeout(CLEARTEXT_TIMEOUT, tell_to_speak_https(stream)).await;
         }
@@ -108,11 +112,15 @@ async fn tell_to_speak_https(mut stream: TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-async fn serve_connection<S>(stream: S, routers: watch::Receiver<Router>, stop: CancellationToken)
+async fn serve_connection<S>(stream: S, serving: Serving)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let answer = service_fn(move |request| TowerToHyperService::new(routers.borrow().clone()).call(request));
+    let Serving { routers, peer, stop } = serving;
+    let answer = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        TowerToHyperService::new(routers.borrow().clone()).call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)

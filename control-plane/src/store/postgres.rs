@@ -3,7 +3,9 @@
 //! `select … for update` on the head row is lock and counter. Lock, statement and idle limits are set for each
 //! connection, so that a writer that hangs somewhere is ended by the server, and nobody waits for it for long.
 
+mod audit;
 mod status;
+mod tokens;
 
 use super::{
     Draft, MAX_IDEMPOTENCY_KEYS, Recalled, Revision, Stand, StoreError,

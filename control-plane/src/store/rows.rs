@@ -172,7 +172,8 @@ pub(super) fn read<R, T: TryFrom<R, Error = StoreError>>(rows: Vec<R>) -> Result
     rows.into_iter().map(T::try_from).collect()
 }
 
-fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], StoreError> {
+/// Bytes that are always so many.
+pub(super) fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], StoreError> {
     bytes.try_into().map_err(|_| corrupt(format!("{} bytes where {N} have to be", bytes.len())))
 }
 

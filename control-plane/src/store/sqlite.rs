@@ -3,7 +3,9 @@
 //! One connection writes, in transactions that are `immediate` from their first statement; others read beside it in
 //! WAL. `synchronous = full`: what was acknowledged is on the disk.
 
+mod audit;
 mod status;
+mod tokens;
 
 use super::{
     Draft, MAX_IDEMPOTENCY_KEYS, Recalled, Revision, Stand, StoreError,

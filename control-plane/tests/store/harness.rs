@@ -1,6 +1,7 @@
 //! Databases, one a case, and control planes without their ports.
 
 use control_plane::{
+    author::Author,
     commit::{CommitError, Committed, Committer, Plan, Proposal},
     publisher::{Head, Publisher},
     store::{Seal, Store},
@@ -248,7 +249,7 @@ pub(crate) async fn until(what: &str, holds: impl Fn() -> bool) {
 }
 
 pub(crate) fn proposal(plan: Plan) -> Proposal {
-    Proposal { author: "test".into(), reason: None, confirm_shrink: false, idempotency: None, plan }
+    Proposal { author: Author::inside("test"), reason: None, confirm_shrink: false, idempotency: None, plan }
 }
 
 /// A route that answers itself with a body.

@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "all of this crate is a test")]
 
+mod access;
+mod audit;
 mod commits;
 mod faults;
 mod figures;

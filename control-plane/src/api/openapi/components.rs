@@ -50,6 +50,7 @@ pub(super) fn headers() -> Map<String, Value> {
         ("Idempotency-Replayed", "`true`: an earlier request with this key did it.", &text, json!("true")),
         ("Location", "Where the new resource is.", &text, json!("/v1/routes/orders")),
         ("Retry-After", "After how many seconds to try again.", &number, json!(2)),
+        ("Cache-Control", "That nobody keeps the answer.", &text, json!("no-store")),
         ("WWW-Authenticate", "How to authenticate.", &text, json!("Bearer realm=\"portico\"")),
     ];
     let header = |(name, about, schema, example): (&str, &str, &Value, Value)| {

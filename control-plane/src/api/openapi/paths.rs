@@ -1,10 +1,14 @@
 //! The operations, by path. The life cycle is described once for all kinds, as it is written once.
 
-use super::{in_both, operation::Operation, reference, schemas::message};
+mod access;
+
+use self::access::{create_token, delete_token, get_token, list_audit, list_tokens};
+use super::{components::problem_response, in_both, operation::Operation, reference, schemas::message};
 use crate::api::{
     body::{JSON, MERGE_PATCH},
     problem::ProblemKind,
     query::{APPLY, DIFF, EXPORT, LIST, PAGES, WRITE},
+    roles,
 };
 use proto::{
     example::example,
@@ -15,6 +19,7 @@ use serde_json::{Map, Value, json};
 const CONFIGURATION: &str = "configuration";
 const HISTORY: &str = "history";
 const NODES: &str = "nodes";
+const ACCESS: &str = "access";
 const STATUS: &str = "status";
 const DESCRIPTION: &str = "description";
 
@@ -28,6 +33,7 @@ pub(super) fn tags() -> Vec<Value> {
         (CONFIGURATION, "The whole, in one piece."),
         (HISTORY, "What the configuration was, and the way back."),
         (NODES, "What runs where."),
+        (ACCESS, "Who may do what, and who did what."),
         (STATUS, "For machines that watch."),
         (DESCRIPTION, "This document, for machines and for people."),
     ];
@@ -50,6 +56,9 @@ pub(super) fn paths() -> Map<String, Value> {
     add("/v1/revisions/{revision}", json!({"get": get_revision()}));
     add("/v1/revisions/{revision}/diff", json!({"get": diff()}));
     add("/v1/revisions/{revision}/restore", json!({"post": restore()}));
+    add("/v1/tokens", json!({"get": list_tokens(), "post": create_token()}));
+    add("/v1/tokens/{name}", json!({"get": get_token(), "delete": delete_token()}));
+    add("/v1/audit", json!({"get": list_audit()}));
     add("/v1/nodes", json!({"get": list_nodes()}));
     add("/v1/nodes/{id}", json!({"get": get_node()}));
     add(super::PATH, json!({"get": open("getDescription", DESCRIPTION, "This document", JSON)}));
@@ -60,7 +69,22 @@ pub(super) fn paths() -> Map<String, Value> {
     add("/readyz", json!({"get": open("getReadiness", STATUS, "Whether changes can be made", JSON)}));
     let metrics = "application/openmetrics-text";
     add("/metrics", json!({"get": open("getMetrics", STATUS, "Counters, for Prometheus", metrics)}));
+    tell_roles(&mut paths);
     paths
+}
+
+// The role that each call needs, which the edge reads of the same table.
+fn tell_roles(paths: &mut Map<String, Value>) {
+    for (method, path, role) in roles::rows() {
+        let Some(operation) = paths.get_mut(&path).and_then(|path| path.get_mut(method.to_lowercase())) else {
+            continue;
+        };
+        operation["security"] = json!([{"adminToken": [role.as_str()]}]);
+        let before = operation["description"].as_str().map(|text| format!("{text} ")).unwrap_or_default();
+        operation["description"] = format!("{before}Needs the role `{role}`.").into();
+        let forbidden = ProblemKind::Forbidden.status();
+        operation["responses"][forbidden.as_str()] = reference("responses", &problem_response(forbidden));
+    }
 }
 
 fn list(kind: Kind) -> Value {
@@ -280,7 +304,7 @@ fn revision() -> Value {
     json!({
         "revision": 42,
         "at": "2026-11-24T09:30:00Z",
-        "author": "admin",
+        "author": "deploy",
         "reason": "move orders to the new cluster",
         "root": "9c53",
         "resources": 3,

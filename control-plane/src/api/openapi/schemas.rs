@@ -1,5 +1,7 @@
 //! The schemas: of resources from the contract, and of what the API adds around them.
 
+mod access;
+
 use super::reference;
 use proto::{
     resource::{KINDS, Kind},
@@ -15,6 +17,7 @@ pub(super) fn schemas() -> Map<String, Value> {
         schemas.insert(format!("{}List", message(kind)), page);
     }
     schemas.extend(own());
+    schemas.extend(access::schemas());
     schemas
 }
 

@@ -146,7 +146,7 @@ async fn a_reason_is_kept_with_the_revision() {
     let headers = [("content-type", "application/json"), ("portico-reason", "größer")];
     api.call("PUT", "/v1/upstreams/a", &headers, upstream().to_string()).await.check(201);
     let revision = api.get("/v1/revisions/1").await.check(200).json();
-    assert_eq!((&revision["reason"], &revision["author"]), (&json!("größer"), &json!("admin")));
+    assert_eq!((&revision["reason"], &revision["author"]), (&json!("größer"), &json!("bootstrap")));
     api.put("/v1/upstreams/b?reason=another%20one", &upstream()).await.check(201);
     assert_eq!(api.get("/v1/revisions/2").await.json()["reason"], "another one");
     api.call("DELETE", "/v1/upstreams/b?reason=x", &headers, "").await.check_problem(400, "invalid-request");
