@@ -18,6 +18,7 @@ mod restart;
 mod route_serves;
 mod secure_planes;
 mod tidy;
+mod tokens;
 mod two_control_planes;
 mod unknown_node;
 mod writers;

@@ -1,8 +1,8 @@
 //! What can be said on the command line, and which module does it.
 
 use crate::{
-    apply, client::Access, delete, dev, export, failure::Failure, get, healthcheck, log::LogSettings, nodes,
-    output::tell, revisions, sample, serve,
+    apply, audit, client::Access, delete, dev, export, failure::Failure, get, healthcheck, log::LogSettings, nodes,
+    output::tell, revisions, sample, serve, tokens,
 };
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::process::ExitCode;
@@ -35,6 +35,10 @@ enum Command {
     Nodes(nodes::Arguments),
     /// Show the history, compare revisions, go back to one.
     Revisions(revisions::Arguments),
+    /// Make, show and delete admin tokens.
+    Tokens(tokens::Arguments),
+    /// Show who did what.
+    Audit(audit::Arguments),
     /// Ask a node or a control plane whether it is ready.
     Healthcheck(healthcheck::Arguments),
     /// Run a small service to put a gateway in front of.
@@ -134,6 +138,8 @@ fn run(program: Portico) -> Result<(), Failure> {
         Command::Delete(arguments) => serve::once(async { delete::run(access.client()?, arguments).await }),
         Command::Nodes(arguments) => serve::once(async { nodes::run(access.client()?, arguments).await }),
         Command::Revisions(arguments) => serve::once(async { revisions::run(access.client()?, arguments).await }),
+        Command::Tokens(arguments) => serve::once(async { tokens::run(access.client()?, arguments).await }),
+        Command::Audit(arguments) => serve::once(async { audit::run(access.client()?, arguments).await }),
         Command::Healthcheck(arguments) => serve::once(healthcheck::run(access, arguments)),
         Command::Sample(arguments) => sample::run(arguments),
         Command::Completions(Completions { shell }) => {

@@ -8,6 +8,7 @@
 //! failure, log, output, stop.
 
 mod apply;
+mod audit;
 mod changes;
 mod client;
 mod collection;
@@ -26,4 +27,5 @@ mod revisions;
 mod sample;
 mod serve;
 mod stop;
+mod tokens;
 mod wait;

@@ -73,7 +73,7 @@ impl Problem {
             text.push_str(&format!("\n  try again in {seconds} s"));
         }
         match self.status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Failure::Runtime(format!(
+            StatusCode::UNAUTHORIZED => Failure::Runtime(format!(
                 "{text}\n  give the admin token by PORTICO_TOKEN, --token-file, or run where .portico/admin.token is"
             )),
             _ if self.kind == INVALID_REQUEST => Failure::Usage(text),
