@@ -33,7 +33,7 @@ pub(crate) use resolve::{Resolver, resolve};
 pub(crate) use session::SessionId;
 pub(crate) use switch::{Switched, Upgrade};
 
-use health::Health;
+use health::{Health, Moment};
 use origin::{Found, Manner, Origin, Unresolved};
 use proto::{
     certificate::Certificate,
@@ -104,6 +104,8 @@ struct Member {
     weight: u32,
     // The lowest takes the traffic.
     priority: u32,
+    // Its weight grows.
+    is_warming: bool,
 }
 
 /// The connections that stand between the node and one endpoint, of all workers; each holds a [`Seat`].
@@ -140,7 +142,7 @@ impl Pool {
                 (Some(origin), Some(_), _) => origin.clone(),
                 (Some(origin), None, Some(_)) => Arc::new(Origin::after(origin, manner.clone()).with_checks_of(origin)),
                 (Some(origin), None, None) => Arc::new(Origin::after(origin, manner.clone())),
-                (None, _, _) => Arc::new(Origin::new(place.clone(), manner.clone())),
+                (None, _, alike) => Arc::new(Origin::new(place.clone(), manner.clone(), alike.is_some())),
             }
         };
         let origins = upstream.endpoints.iter().map(|spec| origin(&spec.place)).collect();
@@ -174,22 +176,31 @@ impl Pool {
     }
 
     // Those that may take traffic; and whether one of the names was never resolved, and why. The endpoints of a name
-    // divide its share.
+    // divide its share, and one that warms up has only a part of its own.
     fn members(&self) -> (Vec<Member>, Option<Unresolved>) {
         let weighted = self.spec.endpoints.iter().zip(&self.origins).filter(|(spec, _)| spec.weight > 0);
         let found: Vec<_> = weighted.map(|(spec, origin)| (spec, origin.found())).collect();
-        let is_divided = found.iter().any(|(_, (_, found))| found.len() > 1);
+        let warmth = self.spec.slow_start.map(|window| (Moment::now(), window));
+        let warmth = |found: &Found| warmth.and_then(|(now, window)| found.endpoint.health.warmth(now, window));
+        let is_divided =
+            found.iter().any(|(_, (_, found))| found.len() > 1 || found.iter().any(|one| warmth(one).is_some()));
         let mut members = Vec::new();
         for (spec, (_, found)) in &found {
-            let shares = found.iter().map(Found::share).sum::<u32>();
-            members.extend(found.iter().map(|found| Member {
-                endpoint: found.endpoint.clone(),
-                weight: match is_divided {
+            let shares = found.iter().map(|found| u64::from(found.share())).sum::<u64>();
+            members.extend(found.iter().map(|found| {
+                let warmth = warmth(found);
+                let weight = match is_divided {
                     // Below 2^30 for all endpoints that there may be.
-                    true => (spec.weight * PARTS * found.share() / shares).max(1),
+                    true => divide(spec.weight, found.share(), shares),
                     false => spec.weight,
-                },
-                priority: (spec.priority << 16) + u32::from(found.rank),
+                };
+                Member {
+                    endpoint: found.endpoint.clone(),
+                    // Of at most 1,000,000, which one endpoint can have.
+                    weight: warmth.map_or(weight, |thousandths| (weight * thousandths / 1_000).max(1)),
+                    priority: (spec.priority << 16) + u32::from(found.rank),
+                    is_warming: warmth.is_some(),
+                }
             }));
         }
         (members, found.iter().find_map(|(_, (unresolved, _))| *unresolved))
@@ -265,6 +276,12 @@ impl Drop for Seat {
     }
 }
 
+/// One share of so many of a weight, in parts; not nothing. The weights of SRV records go up to 65535.
+fn divide(weight: u32, share: u32, shares: u64) -> u32 {
+    let parts = u64::from(weight) * u64::from(PARTS) * u64::from(share) / shares.max(1);
+    u32::try_from(parts).unwrap_or(u32::MAX).max(1)
+}
+
 fn next_id() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     NEXT.fetch_add(1, Relaxed)
@@ -283,5 +300,11 @@ mod tests {
         assert!(first.is_wanted() && !first.is_wanted());
         drop(first);
         assert!(seats.take(1).is_some());
+    }
+
+    #[test]
+    fn a_weight_is_divided_whatever_the_shares() {
+        assert_eq!((divide(1, 1, 2), divide(3, 2, 3), divide(1, 1, 65_536)), (500, 2_000, 1));
+        assert_eq!(divide(1_000, 65_535, 65_535 + 65_535), 500_000);
     }
 }

@@ -59,6 +59,8 @@ pub struct Upstream {
     pub dns: Dns,
     /// Endpoints of the next priority take traffic while less than so many percent of those before are healthy.
     pub failover_below: u32,
+    /// How long it takes an endpoint that is new or was down to get all of its share; `None`: no time.
+    pub slow_start: Option<Duration>,
 }
 
 /// Deadlines of a call: `Duration` where they are whole, `Option<Duration>` where they override.
@@ -71,6 +73,9 @@ pub struct Timeouts<T> {
     /// The longest silence within a body.
     pub idle: T,
 }
+
+/// The shortest slow start.
+const MIN_SLOW_START: Duration = Duration::from_millis(100);
 
 /// Deadlines where none were given.
 pub const DEFAULT_TIMEOUTS: Timeouts<Duration> =
@@ -111,6 +116,15 @@ impl Upstream {
         if !(1..=100).contains(&failover_below) {
             faults.at("failover", |faults| faults.note_at("below", "a share is 1 to 100 percent"));
         }
+        let slow_start = message.slow_start.as_ref().map(|slow_start| {
+            faults.at("slow_start", |faults| {
+                let window = duration("window", &slow_start.window, faults).unwrap_or(Duration::from_secs(30));
+                if window < MIN_SLOW_START {
+                    faults.note_at("window", "nothing grows in less than 100ms");
+                }
+                window
+            })
+        });
         let labels = message.labels.clone();
         Some(Upstream {
             name: name?,
@@ -129,6 +143,7 @@ impl Upstream {
             all_down,
             dns,
             failover_below,
+            slow_start,
         })
     }
 }

@@ -50,6 +50,8 @@ pub(super) struct Health {
     before: AtomicU32,
     // The moment of its return.
     returned: AtomicU64,
+    // The moment from which its share grows; 0 where it need not.
+    warming: AtomicU64,
     cause: AtomicU8,
     // Since when it is as it is, in milliseconds of Unix time.
     since: AtomicU64,
@@ -151,6 +153,7 @@ impl Health {
             ejected: AtomicU64::new(IN),
             before: AtomicU32::new(0),
             returned: AtomicU64::new(0),
+            warming: AtomicU64::new(0),
             cause: AtomicU8::new(0),
             since: AtomicU64::new(unix_millis()),
         }
@@ -184,9 +187,31 @@ impl Health {
         let before = self.checked.swap(checked as u8, Relaxed);
         let is_new = before != checked as u8;
         if is_new {
+            if before == Checked::Failed as u8 {
+                self.warm_up(Moment::now());
+            }
             self.note_change();
         }
         is_new
+    }
+
+    /// From now on its share grows.
+    pub(super) fn warm_up(&self, now: Moment) {
+        self.warming.store(now.0, Relaxed);
+    }
+
+    /// How much of its share it has when growing takes so long, in thousandths, where that is not all of it.
+    pub(super) fn warmth(&self, now: Moment, window: Duration) -> Option<u32> {
+        let since = self.warming.load(Relaxed);
+        if since == 0 {
+            return None;
+        }
+        let window = u64::try_from(window.as_millis()).unwrap_or(u64::MAX).max(1);
+        let thousandths = now.0.saturating_sub(since).saturating_mul(1000) / window;
+        u32::try_from(thousandths)
+            .ok()
+            .filter(|thousandths| *thousandths < 1000)
+            .map(|thousandths| thousandths.max(100))
     }
 
     /// Counts a check.
@@ -256,6 +281,7 @@ impl Health {
     pub(super) fn pass_trial(&self, now: Moment) {
         self.failures.store(0, Relaxed);
         self.returned.store(now.0, Relaxed);
+        self.warm_up(now);
         if self.ejected.compare_exchange(TRIAL, IN, Relaxed, Relaxed).is_ok() {
             self.note_change();
         }
@@ -383,5 +409,30 @@ mod tests {
         assert_eq!((health.failed(), health.failed()), (1, 2));
         health.succeeded();
         assert_eq!(health.failed(), 1);
+    }
+
+    #[test]
+    fn a_share_grows_from_a_tenth_to_all() {
+        let health = Health::new(&Arc::default());
+        let warmth = |now| health.warmth(at(now), Duration::from_secs(100));
+        assert_eq!(warmth(5), None);
+        health.warm_up(at(100));
+        assert_eq!((warmth(100), warmth(105), warmth(150), warmth(199)), (Some(100), Some(100), Some(500), Some(990)));
+        assert_eq!((warmth(200), warmth(10_000), warmth(90)), (None, None, Some(100)));
+    }
+
+    #[test]
+    fn who_was_down_begins_anew_and_who_was_not_does_not() {
+        let hour = Duration::from_secs(3600);
+        let health = Health::new(&Arc::default());
+        assert!(health.set_checked(Checked::Passed));
+        assert_eq!(health.warmth(Moment::now(), hour), None);
+        assert!(health.set_checked(Checked::Failed) && health.set_checked(Checked::Passed));
+        assert_eq!(health.warmth(Moment::now(), hour), Some(100));
+        let health = Health::new(&Arc::default());
+        ejected(&health, 100);
+        assert!(health.begin_trial(at(110)));
+        health.pass_trial(at(110));
+        assert_eq!(health.warmth(at(111), hour), Some(100));
     }
 }

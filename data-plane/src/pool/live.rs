@@ -13,6 +13,9 @@ use fastrand::Rng;
 use proto::upstream::{AllDown, Balance, Upstream};
 use std::rc::Rc;
 
+/// In how many steps a weight grows.
+const STEPS: u32 = 25;
+
 /// The endpoints that take traffic, and the choice among them.
 #[derive(Debug)]
 pub(super) struct Live {
@@ -21,6 +24,8 @@ pub(super) struct Live {
     balancer: Balancer,
     // What `Vitals::changes` was when it looked.
     changes: Option<u64>,
+    // When to look again though nothing changed: weights grow.
+    look_again: Option<Moment>,
     // Those that are ejected, but for that would take traffic.
     ejected: Vec<Candidate>,
     // Who may keep the clients it has; only where clients stay.
@@ -53,13 +58,21 @@ impl Live {
             Balance::StickyCookie(cookie) => Some(Sessions::new(cookie, &upstream.name)),
             Balance::RoundRobin | Balance::LeastRequest | Balance::Random | Balance::ConsistentHash(_) => None,
         };
-        Live { endpoints: Vec::new(), balancer, changes: None, ejected: Vec::new(), sessions, unresolved: None }
+        Live {
+            endpoints: Vec::new(),
+            balancer,
+            changes: None,
+            look_again: None,
+            ejected: Vec::new(),
+            sessions,
+            unresolved: None,
+        }
     }
 
     /// Looks again if something changed.
     pub(super) fn refresh(&mut self, pool: &Pool, upstreams: &Upstreams) {
         let changes = Some(pool.vitals.changes());
-        if changes != self.changes {
+        if changes != self.changes || self.look_again.is_some_and(|at| at <= Moment::now()) {
             self.changes = changes;
             self.look(pool, upstreams);
         }
@@ -128,6 +141,8 @@ impl Live {
         let (mut members, unresolved) = pool.members();
         members.sort_by_key(|member| member.priority);
         self.unresolved = unresolved;
+        let warming = pool.spec.slow_start.filter(|_| members.iter().any(|member| member.is_warming));
+        self.look_again = warming.map(|window| Moment::now().after(window / STEPS));
         self.endpoints = members.iter().map(|member| upstreams.endpoint(&member.endpoint)).collect();
         self.ejected.clear();
         let mut groups: Vec<Group> = Vec::new();

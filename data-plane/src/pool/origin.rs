@@ -6,7 +6,7 @@
 
 use super::{
     Endpoint,
-    health::{Health, Vitals},
+    health::{Health, Moment, Vitals},
     next_id,
     rendezvous::seed,
     tls::ClientTls,
@@ -25,6 +25,8 @@ pub(crate) struct Origin {
     manner: Manner,
     known: Mutex<Known>,
     wanted: Arc<Notify>,
+    // Whether what it stands for first is new to the node, and not only the node to it.
+    late: bool,
 }
 
 /// How endpoints are called, which is what they have in common.
@@ -72,10 +74,10 @@ struct Known {
 // === impl Origin ===
 
 impl Origin {
-    /// An origin; a name is not resolved yet.
-    pub(super) fn new(place: Place, manner: Manner) -> Origin {
+    /// An origin; a name is not resolved yet. It is `late` when the upstream took traffic without it before.
+    pub(super) fn new(place: Place, manner: Manner, late: bool) -> Origin {
         let known = Known { found: Arc::default(), unresolved: Some(Unresolved::Pending) };
-        let origin = Origin { place, manner, known: Mutex::new(known), wanted: Arc::default() };
+        let origin = Origin { place, manner, known: Mutex::new(known), wanted: Arc::default(), late };
         if let Some((address, ip)) = origin.literal() {
             let answer = Answer { address: address.clone(), ips: vec![ip], weight: 1, rank: 0 };
             origin.set(&[answer]);
@@ -86,7 +88,7 @@ impl Origin {
     /// An origin in the place of one whose endpoints are called in another way: what DNS said of it holds, and nothing
     /// else.
     pub(super) fn after(before: &Origin, manner: Manner) -> Origin {
-        let origin = Origin::new(before.place.clone(), manner);
+        let origin = Origin::new(before.place.clone(), manner, false);
         let (unresolved, found) = before.found();
         if unresolved.is_none() {
             let answers: Vec<Answer> = found.iter().map(Found::answer).collect();
@@ -129,7 +131,8 @@ impl Origin {
 
     /// Takes what DNS says; endpoints that are still there go on as they are.
     pub(super) fn set(&self, answers: &[Answer]) {
-        let before = self.found().1;
+        let (unresolved, before) = self.found();
+        let is_late = self.late || unresolved.is_none();
         let mut found = Vec::with_capacity(answers.len());
         for answer in answers {
             let (weight, rank) = (answer.weight, answer.rank);
@@ -138,6 +141,9 @@ impl Origin {
             if !before.iter().any(|found| answer.is_of(&found.endpoint))
                 && let Some(endpoint) = self.endpoint(answer)
             {
+                if is_late {
+                    endpoint.health.warm_up(Moment::now());
+                }
                 found.push(Found { endpoint: Arc::new(endpoint), weight, rank });
             }
         }

@@ -9,7 +9,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use proto::resource::Kind;
 use serde_json::{Value, json};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     net::SocketAddr,
     sync::{
@@ -279,4 +279,58 @@ fn a_grpc_server_says_whether_it_serves() {
     node.await_healthy(&[false]);
     status.store(1, SeqCst);
     node.await_healthy(&[true]);
+}
+
+// How many of so many requests each endpoint gets.
+fn shares(node: &Node, n: usize) -> BTreeMap<String, usize> {
+    let mut client = node.connect();
+    let mut shares = BTreeMap::new();
+    for _ in 0..n {
+        client.send(GET);
+        *shares.entry(client.response().text().to_string()).or_default() += 1;
+    }
+    shares
+}
+
+#[test]
+fn a_new_endpoint_starts_slowly_and_those_of_the_start_do_not() {
+    let (a, b) = (Told::start("a"), Told::start("b"));
+    let slow = |window: &str| json!({"slow_start": {"window": window}});
+    let node = Node::start(&upstream(&[a.address], slow("1h")));
+    node.change(&upstream(&[a.address, b.address], slow("1h")));
+    // A tenth of the other's.
+    assert_eq!(shares(&node, 110)["b"], 10);
+    // It is the node that knows how long it has been there, not the configuration.
+    let mut more = slow("1h");
+    more["timeouts"] = json!({"response": "9s"});
+    node.change(&upstream(&[a.address, b.address], more));
+    assert_eq!(shares(&node, 110)["b"], 10);
+    let start = Instant::now();
+    node.change(&upstream(&[a.address, b.address], slow("300ms")));
+    let mut last = 0;
+    while last < 50 {
+        last = shares(&node, 100)["b"];
+        assert!(start.elapsed() < DEADLINE, "{last}");
+    }
+    let node = Node::start(&upstream(&[a.address, b.address], slow("1h")));
+    assert_eq!(shares(&node, 100)["b"], 50);
+}
+
+#[test]
+fn an_endpoint_that_comes_back_starts_slowly() {
+    let (a, b) = (Told::start("a"), Told::start("b"));
+    let ejection = json!({"consecutive_failures": 1, "base": "10ms"});
+    let node = Node::start(&upstream(&[a.address, b.address], json!({"slow_start": {}, "ejection": ejection})));
+    b.say(503);
+    while node.healthy() == [true, true] {
+        node.ask(GET);
+    }
+    b.say(200);
+    let start = Instant::now();
+    while node.healthy() != [true, true] {
+        node.ask(GET);
+        assert!(start.elapsed() < DEADLINE);
+    }
+    let shares = shares(&node, 110);
+    assert!((8..25).contains(&shares["b"]), "{shares:?}");
 }
