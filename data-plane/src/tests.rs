@@ -20,6 +20,7 @@ mod health;
 mod http2;
 mod listeners;
 mod records;
+mod redirects;
 mod sticky;
 mod timeouts;
 mod tunnels;
