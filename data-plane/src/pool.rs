@@ -5,6 +5,7 @@
 //! is registered: what no route of a router refers to any more is dropped, and its connections with it.
 
 mod balance;
+mod budget;
 mod call;
 mod connect;
 mod connection;
@@ -19,6 +20,7 @@ mod origin;
 mod outbound;
 mod rendezvous;
 mod resolve;
+mod retry;
 mod session;
 mod stream;
 mod switch;
@@ -33,6 +35,7 @@ pub(crate) use resolve::{Resolver, resolve};
 pub(crate) use session::SessionId;
 pub(crate) use switch::{Switched, Upgrade};
 
+use budget::Budget;
 use health::{Health, Moment};
 use origin::{Found, Manner, Origin, Unresolved};
 use proto::{
@@ -63,6 +66,8 @@ pub(crate) struct Pool {
     // What is shown to endpoints that ask who calls.
     shown: Option<Arc<Certificate>>,
     vitals: Arc<Vitals>,
+    // However the endpoints are called.
+    budget: Arc<Budget>,
     id: u64,
 }
 
@@ -127,6 +132,7 @@ impl Pool {
     /// another way, for their connections would be used as they are. What DNS says holds in any case, and what checks say
     /// if nothing but the certificate that is shown is another.
     pub(crate) fn build(upstream: &Arc<Upstream>, shown: Option<&Arc<Certificate>>, previous: Option<&Pool>) -> Pool {
+        let budget = previous.map(|pool| pool.budget.clone()).unwrap_or_default();
         let key_pair = shown.map(|certificate| &certificate.key_pair);
         let alike = previous.filter(|pool| pool.asks_the_same(upstream));
         let same = alike.filter(|pool| pool.shown.as_ref().map(|shown| &shown.key_pair) == key_pair);
@@ -146,7 +152,7 @@ impl Pool {
             }
         };
         let origins = upstream.endpoints.iter().map(|spec| origin(&spec.place)).collect();
-        Pool { spec: upstream.clone(), origins, tls, shown: shown.cloned(), vitals, id: next_id() }
+        Pool { spec: upstream.clone(), origins, tls, shown: shown.cloned(), vitals, budget, id: next_id() }
     }
 
     // Whether endpoints are called as those of the upstream, whoever calls.
@@ -215,6 +221,11 @@ impl Pool {
     /// What they share of their health.
     pub(crate) fn vitals(&self) -> &Vitals {
         &self.vitals
+    }
+
+    /// How many further tries there were not, for the budget was spent.
+    pub(crate) fn retries_over_budget(&self) -> u64 {
+        self.budget.refused()
     }
 
     /// What tells it from the pool of the same name in another router.

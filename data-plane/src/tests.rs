@@ -20,7 +20,7 @@ mod health;
 mod http2;
 mod listeners;
 mod records;
-mod redirects;
+mod retries;
 mod sticky;
 mod timeouts;
 mod tunnels;

@@ -22,6 +22,8 @@ pub(crate) struct Wire {
     ended: Cell<Instant>,
     // Until when it waits for something.
     deadline: Cell<Option<Instant>>,
+    // When the answer to the request in hand has to be there, once that was sent.
+    due: Cell<Option<Instant>>,
 }
 
 /// It took too long.
@@ -33,7 +35,7 @@ pub(crate) struct Elapsed;
 impl Wire {
     /// A wire that was opened at this time.
     pub(crate) fn new(now: Instant) -> Wire {
-        Wire { begun: Cell::new(now), ended: Cell::new(now), deadline: Cell::new(None) }
+        Wire { begun: Cell::new(now), ended: Cell::new(now), deadline: Cell::new(None), due: Cell::new(None) }
     }
 
     /// The first byte of a request came.
@@ -98,6 +100,21 @@ impl Wire {
         }
         self.deadline.set(Some(deadline));
         Ok(())
+    }
+
+    /// Until when it waits for something.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.deadline.get()
+    }
+
+    /// When the answer to the request in hand has to be there, whoever it comes from.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.due.get()
+    }
+
+    /// Says when, or that it is not known yet.
+    pub(crate) fn set_due(&self, due: Option<Instant>) {
+        self.due.set(due);
     }
 
     /// It went on: the next wait has a deadline of its own.

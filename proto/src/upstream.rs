@@ -4,6 +4,7 @@ mod balance;
 mod endpoint;
 mod health;
 mod protocol;
+mod retry;
 mod sticky;
 mod tls;
 
@@ -11,6 +12,7 @@ pub use balance::{Balance, ConsistentHash};
 pub use endpoint::{Address, Dns, Endpoint, Place};
 pub use health::{AllDown, CountedAnswers, Ejection, HealthCheck, HttpProbe, Probe};
 pub use protocol::Protocol;
+pub use retry::{BackOff, RetriedAnswers, Retry, RetryBudget};
 pub use sticky::{StickyCookie, StickySecret};
 pub use tls::{MinVersion, Trust, UpstreamTls};
 
@@ -37,8 +39,8 @@ pub struct Upstream {
     pub balance: Balance,
     /// Deadlines of a call.
     pub timeouts: Timeouts<Duration>,
-    /// How many tries may follow the first.
-    pub retry_attempts: u32,
+    /// Further tries after a failed one.
+    pub retry: Retry,
     /// The most connections between one node and one endpoint.
     pub max_connections: u32,
     /// How long a connection may stay unused.
@@ -91,10 +93,7 @@ impl Upstream {
         let endpoints = Endpoint::check_list(&message.endpoints, faults);
         let balance = faults.at("balance", |faults| Balance::check(message, faults));
         let timeouts = Timeouts::check(message.timeouts.as_ref(), faults).over(DEFAULT_TIMEOUTS);
-        let retry_attempts = message.retry.as_ref().and_then(|retry| retry.attempts).unwrap_or(1);
-        if retry_attempts > 5 {
-            faults.at("retry", |faults| faults.note_at("attempts", "at most 5 tries may follow the first"));
-        }
+        let retry = faults.at("retry", |faults| Retry::check(message.retry.as_ref(), faults));
         let (max_connections, idle_connection) = faults.at("connections", |faults| {
             let connections = message.connections.clone().unwrap_or_default();
             let max = connections.max.unwrap_or(1024);
@@ -132,7 +131,7 @@ impl Upstream {
             endpoints,
             balance,
             timeouts,
-            retry_attempts,
+            retry,
             max_connections,
             idle_connection,
             policies,

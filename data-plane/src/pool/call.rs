@@ -1,8 +1,8 @@
-//! One call to an upstream: pick an endpoint, take or open a connection, send, and try again where that is safe.
+//! One call to an upstream: pick an endpoint, take or open a connection, send. What did not go well is looked at apart
+//! ([`Tries`]), so that all else pays nothing for it.
 //!
-//! Safe is: nothing of the request was sent; or the connection ended before any byte of a response, and the request is
-//! idempotent (RFC 9110, 9.2.2) and its body was not touched. A connection that was used before and turns out to be
-//! closed costs no attempt: a server may close an idle connection at any time, and that is nobody's fault.
+//! A connection that was used before and turns out to be closed costs no try: a server may close an idle connection at any
+//! time, and that is nobody's fault.
 
 use super::{
     Affinity,
@@ -13,6 +13,7 @@ use super::{
     judge::Verdict,
     live::Lack,
     local::{InFlight, LocalEndpoint, LocalPool, Picked, Upstreams},
+    retry::{Outcome, Tries},
     switch::Upgrade,
 };
 use crate::{
@@ -20,8 +21,12 @@ use crate::{
     error::Error,
 };
 use http::{HeaderMap, Method, Response, uri::PathAndQuery};
-use proto::upstream::{Protocol, Timeouts};
-use std::{pin::pin, rc::Rc, time::Duration};
+use proto::upstream::{Protocol, Retry, Timeouts};
+use std::{
+    pin::{Pin, pin},
+    rc::Rc,
+    time::Duration,
+};
 
 /// A request as the upstream sees it.
 pub(crate) struct Outgoing<'a> {
@@ -68,34 +73,42 @@ pub(crate) async fn call(
     mut body: Option<UploadBody>,
     attempts: &mut Attempts,
 ) -> Result<Response<DownloadBody>, Error> {
+    call.pool.count_request();
+    call.peer.wire.set_due(None);
     let has_body = body.is_some();
-    let mut tried = Vec::new();
-    loop {
-        let Picked { endpoint, trial } = match call.upstreams.pick(call.pool, call.affinity, &tried) {
-            Ok(picked) => picked,
-            Err(Lack::Error(error)) => return Err(error),
-            // Boxed, for it hardly ever happens.
-            Err(Lack::Pending) => Box::pin(call.await_endpoint()).await?,
-        };
-        attempts.endpoint = Some(endpoint.clone());
+    let Picked { endpoint, trial } = match call.upstreams.pick(call.pool, call.affinity, &[]) {
+        Ok(picked) => picked,
+        Err(Lack::Error(error)) => return Err(error),
+        // Boxed, for it hardly ever happens.
+        Err(Lack::Pending) => Box::pin(call.await_endpoint()).await?,
+    };
+    attempts.endpoint = Some(endpoint.clone());
+    // In a block, so that what is in it is not there while more is tried.
+    let tries = {
         let outcome = attempt(call, &endpoint, &mut body).await;
         let verdict = Verdict::of(&outcome, &call.pool.pool.spec);
         call.pool.pool.judge(&endpoint.endpoint, verdict, trial);
-        let error = match outcome {
-            Ok(response) => return Ok(response),
-            Err(error) => error,
-        };
-        if !call.is_repeatable(&error, has_body == body.is_some())
-            || attempts.retries >= call.pool.pool.spec.retry_attempts
-        {
-            return Err(error.into_error());
+        match outcome {
+            Ok(response) if !call.retry().answers.contain(response.status()) => return Ok(response),
+            outcome => tries(call, &endpoint, outcome, (has_body, body), attempts),
         }
-        attempts.retries += 1;
-        tried.push(endpoint.endpoint.id);
-    }
+    };
+    tries.await.map_err(SendError::into_error)
 }
 
-async fn attempt(
+// Boxed, and in a function of its own, for it hardly ever happens: nothing of it is in the future of a call.
+fn tries<'a>(
+    call: &'a Call<'_>,
+    endpoint: &'a LocalEndpoint,
+    outcome: Outcome,
+    (has_body, body): (bool, Option<UploadBody>),
+    attempts: &'a mut Attempts,
+) -> Pin<Box<impl Future<Output = Outcome> + 'a>> {
+    Box::pin(Tries { call, has_body, body, tried: Vec::new(), attempts }.go_on(endpoint, outcome))
+}
+
+/// One try.
+pub(super) async fn attempt(
     call: &Call<'_>,
     endpoint: &Rc<LocalEndpoint>,
     body: &mut Option<UploadBody>,
@@ -147,18 +160,39 @@ impl Call<'_> {
         }
     }
 
-    /// Whether the request may be sent again after that, its body being there as it was.
+    /// What the operator said of further tries.
+    pub(super) fn retry(&self) -> &Retry {
+        &self.pool.pool.spec.retry
+    }
+
+    /// How long a try may take to be answered once it was sent.
+    pub(super) fn answer_within(&self) -> Duration {
+        let response = self.timeouts.response;
+        self.retry().per_try.map_or(response, |per_try| per_try.min(response))
+    }
+
+    /// The request was sent whole, and its connection waits for the answer so long: from the first time on it is for all
+    /// tries that the time runs.
+    pub(super) fn awaits_answer(&self, within: Duration) {
+        let wire = &self.peer.wire;
+        if wire.due().is_none() {
+            let rest = self.timeouts.response.saturating_sub(within);
+            wire.set_due(wire.deadline().map(|deadline| deadline + rest));
+        }
+    }
+
+    /// Whether the request may be sent again although it may have arrived.
+    pub(super) fn may_repeat(&self) -> bool {
+        self.outgoing.upgrade.is_none() && self.retry().may_repeat(self.outgoing.method)
+    }
+
+    /// Whether the request may be sent again at once after that, its body being there as it was.
     pub(super) fn is_repeatable(&self, error: &SendError, whole: bool) -> bool {
         whole
             && match error {
                 SendError::Unsent(_) => true,
-                SendError::Unanswered(_) => self.outgoing.upgrade.is_none() && is_idempotent(self.outgoing.method),
-                SendError::Final(_) => false,
+                SendError::Unanswered(_) => self.may_repeat(),
+                SendError::Late(_) | SendError::Final(_) => false,
             }
     }
-}
-
-fn is_idempotent(method: &Method) -> bool {
-    [Method::GET, Method::HEAD, Method::PUT, Method::DELETE, Method::OPTIONS, Method::TRACE, Method::QUERY]
-        .contains(method)
 }

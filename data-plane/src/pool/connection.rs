@@ -53,6 +53,8 @@ pub(super) enum SendError {
     Unsent(Error),
     /// It may have been received; no byte of a response came.
     Unanswered(Error),
+    /// It was received, for all that is known; the response did not come in time.
+    Late(Error),
     /// It may have been received, and there is no second try.
     Final(Error),
 }
@@ -127,7 +129,7 @@ impl Connection {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Head, SendError>> {
         let wire = &call.peer.wire;
-        let mut within = call.timeouts.response;
+        let mut within = call.answer_within();
         let mut side = Side::Upstream;
         if let Some(sending) = outbound {
             let poll = sending.poll(&mut self.stream, cx);
@@ -158,12 +160,18 @@ impl Connection {
             wire.progress();
             return Poll::Ready(result);
         }
-        match wire.wait(within) {
-            Ok(()) => Poll::Pending,
-            Err(Elapsed) => Poll::Ready(Err(SendError::Final(match side {
-                Side::Client => Error::Upload(UploadFault::Silent),
-                Side::Upstream => Error::ResponseTimeout,
-            }))),
+        match (wire.wait(within), side) {
+            (Ok(()), Side::Client | Side::Upstream) => {
+                if outbound.is_none() {
+                    call.awaits_answer(within);
+                }
+                Poll::Pending
+            }
+            (Err(Elapsed), Side::Client) => Poll::Ready(Err(SendError::Final(Error::Upload(UploadFault::Silent)))),
+            (Err(Elapsed), Side::Upstream) if outbound.is_none() => {
+                Poll::Ready(Err(SendError::Late(Error::ResponseTimeout)))
+            }
+            (Err(Elapsed), Side::Upstream) => Poll::Ready(Err(SendError::Final(Error::ResponseTimeout))),
         }
     }
 
@@ -224,13 +232,19 @@ impl Connection {
 impl SendError {
     pub(super) fn error(&self) -> &Error {
         match self {
-            SendError::Unsent(error) | SendError::Unanswered(error) | SendError::Final(error) => error,
+            SendError::Unsent(error)
+            | SendError::Unanswered(error)
+            | SendError::Late(error)
+            | SendError::Final(error) => error,
         }
     }
 
     pub(super) fn into_error(self) -> Error {
         match self {
-            SendError::Unsent(error) | SendError::Unanswered(error) | SendError::Final(error) => error,
+            SendError::Unsent(error)
+            | SendError::Unanswered(error)
+            | SendError::Late(error)
+            | SendError::Final(error) => error,
         }
     }
 }

@@ -336,6 +336,17 @@ impl Moment {
         Moment(u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX - 2) + 1)
     }
 
+    /// The first.
+    #[cfg(test)]
+    pub(super) fn start() -> Moment {
+        Moment(1)
+    }
+
+    /// The second that it is in.
+    pub(super) fn second(self) -> u32 {
+        u32::try_from(self.0 / 1000).unwrap_or(u32::MAX)
+    }
+
     pub(super) fn after(self, time: Duration) -> Moment {
         Moment(self.0.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)).min(TRIAL - 1))
     }

@@ -3,6 +3,7 @@
 use super::{
     Affinity, Endpoint, Pool,
     connection::Connection,
+    health::Moment,
     http2::Shared,
     judge::Trial,
     live::{Lack, Live},
@@ -40,6 +41,8 @@ pub(crate) struct Upstreams {
 pub(crate) struct LocalPool {
     pub(super) pool: Arc<Pool>,
     live: RefCell<Live>,
+    // That the budget of tries was not told of yet.
+    requests: Cell<u32>,
 }
 
 /// An endpoint as one worker has it.
@@ -79,7 +82,8 @@ impl Upstreams {
         if let Some(local) = self.pools.borrow().get(&pool.id).and_then(Weak::upgrade) {
             return local;
         }
-        let local = Rc::new(LocalPool { pool: pool.clone(), live: RefCell::new(Live::new(&pool.spec)) });
+        let live = RefCell::new(Live::new(&pool.spec));
+        let local = Rc::new(LocalPool { pool: pool.clone(), live, requests: Cell::default() });
         self.pools.borrow_mut().insert(pool.id, Rc::downgrade(&local));
         local
     }
@@ -88,6 +92,7 @@ impl Upstreams {
     pub(crate) fn sweep(&self, now: Instant) {
         self.pools.borrow_mut().retain(|_, pool| match pool.upgrade() {
             Some(pool) => {
+                pool.tell_requests();
                 let limit = pool.pool.spec.idle_connection;
                 let mut live = pool.live.borrow_mut();
                 live.refresh(&pool.pool, self);
@@ -158,6 +163,26 @@ impl LocalPool {
     /// What the client is given, so that it stays with that endpoint; `None` where clients do not.
     pub(crate) fn session_id(&self, endpoint: &LocalEndpoint) -> Option<SessionId> {
         self.live.borrow().session_id(endpoint)
+    }
+
+    /// There is one more request.
+    pub(super) fn count_request(&self) {
+        self.requests.set(self.requests.get().wrapping_add(1));
+    }
+
+    /// Whether the budget has room for a further try, which is taken out of it.
+    pub(super) fn spend_retry(&self) -> bool {
+        let now = self.tell_requests();
+        self.pool.budget.spend(self.pool.spec.retry.budget, now)
+    }
+
+    fn tell_requests(&self) -> Moment {
+        let now = Moment::now();
+        match self.requests.take() {
+            0 => {}
+            requests => self.pool.budget.add_requests(requests, now),
+        }
+        now
     }
 }
 

@@ -39,6 +39,8 @@ pub(super) struct Metrics {
     // By name: how many seconds each has left.
     certificates: Vec<(String, i64)>,
     resolutions: Vec<(String, &'static str, u64)>,
+    // By upstream.
+    over_budget: Vec<(String, u64)>,
     revision: u64,
     age: Option<Duration>,
     config_refused: u64,
@@ -73,6 +75,7 @@ impl Metrics {
             let (resolved, failed) = pool.vitals().resolutions();
             [("resolved", resolved), ("failed", failed)].map(|(result, n)| (pool.name().to_string(), result, n))
         });
+        let over_budget = pools().map(|pool| (pool.name().to_string(), pool.retries_over_budget()));
         let config = telemetry.config();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
@@ -87,6 +90,7 @@ impl Metrics {
             checks: checks.collect(),
             certificates: certificates.take(MAX_CERTIFICATES).collect(),
             resolutions: resolutions.filter(|(_, _, n)| *n > 0).collect(),
+            over_budget: over_budget.filter(|(_, n)| *n > 0).collect(),
             revision: config.revision(),
             age: config.since().map(|since| now.saturating_sub(Duration::from_millis(since))),
             config_refused: config.refusals(),
@@ -143,6 +147,12 @@ impl Metrics {
             let upstream = upstream.as_ref().map_or("", |upstream| upstream.as_str());
             let labels = [("upstream", upstream), ("reason", reason), ("fault", fault.as_str())];
             ConstCounter::new(*n).encode(family.encode_family(&labels)?)?;
+        }
+        let help = "Tries of requests that there were not, for the budget of the upstream was spent";
+        let mut family =
+            encoder.encode_descriptor("portico_upstream_retries_over_budget", help, None, MetricType::Counter)?;
+        for (upstream, n) in &self.over_budget {
+            ConstCounter::new(*n).encode(family.encode_family(&[("upstream", upstream.as_str())])?)?;
         }
         let help = "Connections that stand to an endpoint";
         let mut family = encoder.encode_descriptor("portico_upstream_connections", help, None, MetricType::Gauge)?;

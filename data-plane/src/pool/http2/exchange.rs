@@ -108,7 +108,7 @@ impl Exchange {
     // As by HTTP/1: an endpoint may answer before it has heard everything.
     fn poll(&mut self, call: &Call<'_>, cx: &mut Context<'_>) -> Poll<Result<Response<RecvStream>, SendError>> {
         let wire = &call.peer.wire;
-        let (mut within, mut side) = (call.timeouts.response, Side::Upstream);
+        let (mut within, mut side) = (call.answer_within(), Side::Upstream);
         if let Some(upload) = &mut self.upload {
             let poll = upload.poll(cx);
             if upload.take_moved() {
@@ -135,11 +135,19 @@ impl Exchange {
             return Poll::Ready(result);
         }
         match (wire.wait(within), side) {
-            (Ok(()), Side::Client | Side::Upstream) => Poll::Pending,
+            (Ok(()), Side::Client | Side::Upstream) => {
+                if self.upload.is_none() {
+                    call.awaits_answer(within);
+                }
+                Poll::Pending
+            }
             (Err(Elapsed), Side::Client) => Poll::Ready(Err(SendError::Final(Error::Upload(UploadFault::Silent)))),
             (Err(Elapsed), Side::Upstream) => {
                 self.lease.doubt();
-                Poll::Ready(Err(SendError::Final(Error::ResponseTimeout)))
+                Poll::Ready(Err(match &self.upload {
+                    None => SendError::Late(Error::ResponseTimeout),
+                    Some(_) => SendError::Final(Error::ResponseTimeout),
+                }))
             }
         }
     }
