@@ -1,13 +1,18 @@
 //! The data directory: a lock, the node's id, and two slots for configurations that it starts from without anybody.
 //!
 //! `snapshot.current` is what ran last, `snapshot.proven` what last ran for a minute. A slot is written beside itself,
-//! synced and moved into place, so it is there whole or as it was before; what was damaged since is told by a checksum.
-//! A slot holds the chunks of the control stream, each with its length before it, and so is read by the same code.
+//! synced and moved into place, so it is there whole or as it was before. Slots are sealed, for a configuration has
+//! secrets: what was changed since is told by that, and is passed over.
 
-use super::assembly::{Assembly, MAX_WHOLE, Whole};
-use prost::Message;
-use proto::{identity::Identity, pb, snapshot::Snapshot};
-use sha2::{Digest, Sha256};
+mod form;
+mod key;
+
+#[cfg(test)]
+pub(super) use form::clear;
+
+use super::assembly::{MAX_WHOLE, Whole};
+use form::{Content, SlotError};
+use proto::{identity::Identity, pb, seal::SealKey, snapshot::Snapshot};
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, BufWriter, Read, Write},
@@ -16,16 +21,12 @@ use std::{
 };
 use uuid::Uuid;
 
-/// The first bytes of a slot: what it is, and the version of its form.
-const MAGIC: &[u8; 8] = b"portico1";
-/// About how many bytes of payload there are in a chunk.
-const CHUNK: usize = 1 << 20;
-
 /// A data directory that nobody else uses.
 #[derive(Debug)]
 pub(crate) struct DataDir {
     path: PathBuf,
     node_id: String,
+    key: SealKey,
     // Let go of when it is dropped, or the process ends.
     _lock: File,
 }
@@ -59,15 +60,6 @@ pub(crate) enum DataDirError {
     Io(PathBuf, #[source] io::Error),
 }
 
-/// Why a slot cannot be read.
-#[derive(Debug, thiserror::Error)]
-enum SlotError {
-    #[error("cannot be read")]
-    Io(#[from] io::Error),
-    #[error("is damaged: {0}")]
-    Damaged(&'static str),
-}
-
 // === impl DataDir ===
 
 impl DataDir {
@@ -83,7 +75,8 @@ impl DataDir {
             Err(TryLockError::Error(error)) => return Err(DataDirError::Io(lock_path, error)),
         }
         let node_id = node_id(path).map_err(failed(path.join("node-id")))?;
-        Ok(DataDir { path: path.into(), node_id, _lock: lock })
+        let key = key::open(path).map_err(failed(path.join("seal.key")))?;
+        Ok(DataDir { path: path.into(), node_id, key, _lock: lock })
     }
 
     /// The node's id, made at its first start.
@@ -96,13 +89,20 @@ impl DataDir {
         &self.path
     }
 
-    /// What the slot holds; `None`, and a warning, if it is damaged.
+    /// What the slot holds; `None`, and a word in the log, if it cannot be trusted.
     pub(crate) fn read(&self, slot: Slot) -> Option<Whole> {
-        match read(&self.path.join(slot.file())) {
-            Ok(whole) => Some(whole),
+        let path = self.path.join(slot.file());
+        let content = read(&path).map_err(SlotError::Io).and_then(|bytes| form::read(&bytes, slot.file(), &self.key));
+        match content {
+            Ok(Content::Sealed(whole)) => Some(whole),
+            Ok(Content::Clear(whole)) => {
+                if let Err(error) = self.fill(slot, &whole.identity, whole.resources.iter().cloned()) {
+                    tracing::warn!(file = %path.display(), %error, "failed to seal a kept configuration");
+                }
+                Some(whole)
+            }
             Err(SlotError::Io(error)) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
-                let path = self.path.join(slot.file());
                 tracing::warn!(file = %path.display(), "a kept configuration {error}; it is passed over");
                 None
             }
@@ -111,7 +111,11 @@ impl DataDir {
 
     /// Keeps a configuration in the slot.
     pub(crate) fn write(&self, slot: Slot, stored: &Stored) -> io::Result<()> {
-        replace(&self.path, slot.file(), |file| write(file, stored))
+        self.fill(slot, &stored.identity, stored.snapshot.entries().map(|entry| (&entry.resource).into()))
+    }
+
+    fn fill(&self, slot: Slot, identity: &Identity, resources: impl Iterator<Item = pb::Resource>) -> io::Result<()> {
+        replace(&self.path, slot.file(), |file| form::write(file, slot.file(), &self.key, identity, resources))
     }
 }
 
@@ -160,51 +164,13 @@ fn private() -> OpenOptions {
     options
 }
 
-fn write(file: &mut BufWriter<File>, stored: &Stored) -> io::Result<()> {
-    let mut hasher = Sha256::new();
-    let mut write = |bytes: &[u8]| {
-        hasher.update(bytes);
-        file.write_all(bytes)
-    };
-    write(MAGIC)?;
-    let mut entries = stored.snapshot.entries().peekable();
-    loop {
-        let mut chunk = pb::SnapshotChunk { identity: Some((&stored.identity).into()), ..Default::default() };
-        let mut bytes = 0;
-        while let Some(entry) = entries.next_if(|_| bytes < CHUNK) {
-            bytes += entry.resource.payload.len();
-            chunk.resources.push((&entry.resource).into());
-        }
-        chunk.last = entries.peek().is_none();
-        write(&chunk.encode_length_delimited_to_vec())?;
-        if chunk.last {
-            break;
-        }
-    }
-    file.write_all(&hasher.finalize())
-}
-
-fn read(path: &Path) -> Result<Whole, SlotError> {
+fn read(path: &Path) -> io::Result<Vec<u8>> {
     // A pipe would never answer.
     if !std::fs::metadata(path)?.is_file() {
-        return Err(SlotError::Damaged("it is no file"));
+        return Err(io::Error::other("it is no file"));
     }
     let mut bytes = Vec::new();
-    // One that is longer than anything that is written fails on its checksum.
+    // One that is longer than anything that is written cannot be opened.
     File::open(path)?.take(2 * MAX_WHOLE as u64).read_to_end(&mut bytes)?;
-    let (body, checksum) =
-        bytes.len().checked_sub(32).map(|at| bytes.split_at(at)).ok_or(SlotError::Damaged("it is too short"))?;
-    if Sha256::digest(body)[..] != *checksum {
-        return Err(SlotError::Damaged("its checksum is wrong"));
-    }
-    let mut chunks = body.strip_prefix(MAGIC).ok_or(SlotError::Damaged("another version wrote it"))?;
-    let mut assembly = Assembly::default();
-    loop {
-        let chunk = pb::SnapshotChunk::decode_length_delimited(&mut chunks)
-            .map_err(|_| SlotError::Damaged("a chunk is not one"))?;
-        let whole = assembly.add(chunk).map_err(|_| SlotError::Damaged("its chunks do not fit together"))?;
-        if let Some(whole) = whole {
-            return Ok(whole);
-        }
-    }
+    Ok(bytes)
 }

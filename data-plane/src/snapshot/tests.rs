@@ -1,9 +1,10 @@
+mod disk;
 mod plane;
 
 use super::{
     assembly::{Assembly, AssemblyError},
     discovery::{Discovery, NodeInfo, Reach},
-    disk::{DataDir, DataDirError, Slot},
+    disk::{DataDir, Slot},
     keeper::Keeper,
     *,
 };
@@ -17,7 +18,7 @@ use proto::{
     name::Name,
     resource::{Hash, Kind},
 };
-use std::{fs, path::PathBuf, thread::JoinHandle};
+use std::{fs, thread::JoinHandle};
 use tempfile::TempDir;
 
 const HISTORY: [u8; 16] = [7; 16];
@@ -361,68 +362,6 @@ fn a_configuration_has_an_end() {
     let mut assembly = Assembly::default();
     let refused = (0..17).find_map(|_| assembly.add(huge.clone()).err());
     assert_eq!(refused, Some(AssemblyError::TooLarge(sent.identity)));
-}
-
-// === the disk ===
-
-fn slot_files(dir: &TempDir) -> [PathBuf; 2] {
-    ["snapshot.current", "snapshot.proven"].map(|file| dir.path().join(file))
-}
-
-#[test]
-fn a_damaged_slot_is_passed_over() {
-    use std::os::unix::fs::PermissionsExt;
-    let dir = TempDir::new().expect("a folder");
-    let data_dir = DataDir::open(dir.path()).expect("a data directory");
-    data_dir.write(Slot::Current, &stored(2, &["a", "b"])).expect("it is written");
-    data_dir.write(Slot::Proven, &stored(1, &["a"])).expect("it is written");
-    for file in slot_files(&dir) {
-        assert_eq!(fs::metadata(&file).expect("it is there").permissions().mode() & 0o777, 0o600);
-    }
-    let revision = |slot| data_dir.read(slot).map(|whole| whole.identity.revision);
-    let files = slot_files(&dir);
-    for (at, (slot, other)) in [(Slot::Current, 1), (Slot::Proven, 2)].into_iter().enumerate() {
-        let other_slot = if slot == Slot::Current { Slot::Proven } else { Slot::Current };
-        let whole = fs::read(&files[at]).expect("it is there");
-        for byte in 0..whole.len() {
-            let mut flipped = whole.clone();
-            flipped[byte] ^= 0x10;
-            fs::write(&files[at], flipped).expect("it is written");
-            assert_eq!((revision(slot), revision(other_slot)), (None, Some(other)), "byte {byte}");
-        }
-        for length in [0, 31, 40, whole.len() - 1] {
-            fs::write(&files[at], &whole[..length]).expect("it is written");
-            assert_eq!(revision(slot), None, "length {length}");
-        }
-        fs::write(&files[at], &whole).expect("it is written");
-        assert!(revision(slot).is_some());
-    }
-}
-
-#[test]
-fn a_data_directory_is_for_one_node() {
-    let dir = TempDir::new().expect("a folder");
-    let first = DataDir::open(dir.path()).expect("a data directory");
-    let second = DataDir::open(dir.path());
-    assert!(matches!(second, Err(DataDirError::Taken(_))), "{second:?}");
-    let id = first.node_id().to_string();
-    drop(first);
-    assert_eq!(DataDir::open(dir.path()).expect("it is free").node_id(), id);
-}
-
-#[test]
-fn of_a_burst_the_newest_is_kept() {
-    let dir = TempDir::new().expect("a folder");
-    let (status, mailbox) = (Status::new(telemetry()), Mailbox::new());
-    let keeper = Keeper::new(DataDir::open(dir.path()).expect("a data directory"), status.clone(), None);
-    for revision in 1..=100 {
-        mailbox.put(stored(revision, &["a"]));
-    }
-    mailbox.close();
-    keeper.run(&mailbox);
-    assert_eq!(status.watch().borrow().persisted.map(|identity| identity.revision), Some(100));
-    let kept = DataDir::open(dir.path()).expect("it is free").read(Slot::Current).expect("it was kept");
-    assert_eq!(kept.identity.revision, 100);
 }
 
 // === a file ===
