@@ -17,6 +17,7 @@ mod refused;
 mod restart;
 mod route_serves;
 mod secure_planes;
+mod split;
 mod tidy;
 mod tokens;
 mod two_control_planes;

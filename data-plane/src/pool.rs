@@ -30,7 +30,7 @@ pub(crate) use call::{Attempts, Call, Outgoing, call};
 pub(crate) use download::{DownloadBody, DownloadFault};
 pub(crate) use health::{HealthReport, Vitals, checks::check};
 pub(crate) use local::{LocalPool, Upstreams};
-pub(crate) use rendezvous::KeyHash;
+pub(crate) use rendezvous::{Contender, KeyHash, seed};
 pub(crate) use resolve::{Resolver, resolve};
 pub(crate) use session::SessionId;
 pub(crate) use switch::{Switched, Upgrade};

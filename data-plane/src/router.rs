@@ -11,10 +11,11 @@ mod hosts;
 mod live;
 mod names;
 mod segments;
+mod split;
 mod table;
 mod tree;
 
-pub(crate) use entry::{Action, Forward, HeldEntry, RouteEntry};
+pub(crate) use entry::{Action, Forward, HeldEntry, RouteEntry, Side};
 pub(crate) use live::{LiveRouter, Retired, RouterCache};
 
 use crate::pool::Pool;

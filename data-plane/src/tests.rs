@@ -21,6 +21,7 @@ mod http2;
 mod listeners;
 mod records;
 mod retries;
+mod split;
 mod sticky;
 mod timeouts;
 mod tunnels;

@@ -1,11 +1,13 @@
 //! Routes, checked.
 
+mod split;
 mod upgrades;
 
+pub use split::{Destination, Split, SplitSide};
 pub use upgrades::Upgrades;
 
 use crate::{
-    fields::{HeaderTemplate, authority, check_headers, check_labels, check_name, check_reference},
+    fields::{HeaderTemplate, authority, check_headers, check_labels, check_name},
     invalid::Faults,
     matching::{Match, PathPattern, Scheme, scheme},
     name::Name,
@@ -58,8 +60,8 @@ pub enum Action {
 /// Send the request to an upstream.
 #[derive(Clone, Debug)]
 pub struct Forward {
-    /// Its name, proven to exist.
-    pub upstream: Name,
+    /// Where to.
+    pub destination: Destination,
     /// How the path changes.
     pub rewrite: Option<Rewrite>,
     /// The Host that the upstream sees in place of the client's.
@@ -141,12 +143,14 @@ impl Route {
     }
 
     /// The names of the upstreams it refers to, each with the pointer of the reference.
-    pub fn upstreams(&self) -> impl Iterator<Item = (&Name, &'static str)> {
+    pub fn upstreams(&self) -> Vec<(&Name, String)> {
         match &self.action {
-            Action::Forward(forward) => Some((&forward.upstream, "/forward/upstream")),
-            Action::Redirect(_) | Action::Respond(_) => None,
+            Action::Forward(forward) => {
+                let upstreams = forward.destination.upstreams().into_iter();
+                upstreams.map(|(name, pointer)| (name, format!("/forward/{pointer}"))).collect()
+            }
+            Action::Redirect(_) | Action::Respond(_) => Vec::new(),
         }
-        .into_iter()
     }
 }
 
@@ -173,7 +177,7 @@ impl Action {
 
 impl Forward {
     fn check(message: &pb::Forward, path: &PathPattern, faults: &mut Faults) -> Option<Forward> {
-        let upstream = check_reference("upstream", &message.upstream, faults);
+        let destination = Destination::check(message, &path.variables(), faults);
         let rewrite = Rewrite::check(message.rewrite.as_ref(), path, faults);
         let host = faults.at("host", |faults| match message.host.as_str() {
             "" => None,
@@ -181,7 +185,7 @@ impl Forward {
         });
         let timeouts = Timeouts::check(message.timeouts.as_ref(), faults);
         let upgrades = faults.at("upgrades", |faults| Upgrades::check(message.upgrades.as_ref(), faults));
-        Some(Forward { upstream: upstream?, rewrite, host, timeouts, upgrades })
+        Some(Forward { destination: destination?, rewrite, host, timeouts, upgrades })
     }
 }
 

@@ -345,10 +345,12 @@ impl Snapshot {
             else {
                 continue;
             };
-            if forward.upgrades.named && is_http2(self, &ResourceKey::new(Kind::Upstream, forward.upstream.clone())) {
+            let upstreams = forward.destination.upstreams();
+            let mut names = upstreams.iter().filter(|_| forward.upgrades.named).map(|(name, _)| *name);
+            if let Some(name) = names.find(|name| is_http2(self, &ResourceKey::new(Kind::Upstream, (*name).clone()))) {
                 let detail = format!(
                     "upstream {:?} speaks HTTP/2, which has no upgrades; give it the protocol `http1`, or leave `upgrades` out",
-                    forward.upstream.as_str()
+                    name.as_str()
                 );
                 invalid.push(Invalid { resource: Some(key.clone()), pointer: "/forward/upgrades".into(), detail });
             }

@@ -37,6 +37,11 @@ impl KeyHash {
     pub(super) fn slot(self) -> u16 {
         (self.0 >> 48) as u16
     }
+
+    /// What upstreams are chosen by: other bits, so that those that go to one upstream still spread over its endpoints.
+    pub(crate) fn side(self) -> u64 {
+        self.0 & 0xffff_ffff
+    }
 }
 
 // === impl Contender ===

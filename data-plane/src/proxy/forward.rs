@@ -1,7 +1,7 @@
 //! The action `forward`: make of the request what the upstream is to see, call it, and make of its response an answer.
 
 use super::{
-    affinity::{affinity, session_cookie},
+    affinity::{affinity, key_hash, session_cookie},
     body::Flow,
     local::LocalRoute,
     locate::rewrite,
@@ -25,7 +25,17 @@ pub(super) async fn forward(
     captures: Captures,
     body: RequestBody,
 ) -> Result<Response<Flow>, Error> {
-    if let ControlFlow::Break(answer) = forward.filters.request(&mut record.context) {
+    let at = match &forward.split {
+        None => 0,
+        Some(split) => {
+            let values = route.values(&record.context, captures);
+            split.choose(split.key.as_ref().and_then(|key| key_hash(key, &values)))
+        }
+    };
+    record.side = Some(at);
+    // There are as many as the route has upstreams.
+    let (side, pool) = forward.sides.get(at).zip(route.pools.get(at)).ok_or(Error::NoEndpoint)?;
+    if let ControlFlow::Break(answer) = side.filters.request(&mut record.context) {
         return Ok(answer.map(Flow::whole));
     }
     let settings = &record.local.settings;
@@ -39,8 +49,7 @@ pub(super) async fn forward(
     if let Some(host) = &forward.host {
         record.context.headers.insert(header::HOST, host.clone());
     }
-    let upgrade = upgrade::grant(record, forward, body.is_some())?;
-    let pool = route.pool.as_deref().ok_or(Error::NoEndpoint)?;
+    let upgrade = upgrade::grant(record, side, body.is_some())?;
     let affinity = affinity(&pool.spec().balance, &record.context);
     if let Balance::StickyCookie(sticky) = &pool.spec().balance {
         // It is between the client and the gateway.
@@ -56,7 +65,7 @@ pub(super) async fn forward(
             headers: &record.context.headers,
             upgrade: upgrade.as_ref(),
         },
-        timeouts: forward.timeouts,
+        timeouts: side.timeouts,
         client_idle: settings.idle_timeout,
         peer: &record.peer,
     };
@@ -70,6 +79,6 @@ pub(super) async fn forward(
     if let Some(cookie) = cookie {
         headers.append(header::SET_COOKIE, cookie);
     }
-    forward.filters.response(&record.context, headers);
+    side.filters.response(&record.context, headers);
     Ok(response.map(Flow::Stream))
 }

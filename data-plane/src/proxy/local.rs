@@ -43,8 +43,8 @@ pub(crate) struct Local {
 pub(crate) struct LocalRoute {
     pub(crate) entry: HeldEntry,
     pub(crate) series: Rc<RouteSeries>,
-    /// Only of a route that forwards.
-    pub(crate) pool: Option<Rc<LocalPool>>,
+    /// Of the upstreams that it forwards to, in the order of its sides.
+    pub(crate) pools: Vec<Rc<LocalPool>>,
 }
 
 // Request ids: 128 bits in hexadecimal, cut from one block of memory so that each costs no allocation.
@@ -96,12 +96,12 @@ impl Local {
         let address = Arc::as_ptr(entry).addr();
         let mut routes = self.routes.borrow_mut();
         let local = routes.entry(address).or_insert_with(|| {
-            let pool = match &entry.action {
-                Action::Forward(forward) => Some(self.upstreams.local(&forward.pool)),
-                Action::Redirect(_) | Action::Respond(_) => None,
+            let pools = match &entry.action {
+                Action::Forward(forward) => forward.sides.iter().map(|side| self.upstreams.local(&side.pool)).collect(),
+                Action::Redirect(_) | Action::Respond(_) => Vec::new(),
             };
             let series = self.counters.route(&entry.name, &entry.label);
-            Rc::new(LocalRoute { entry: HeldEntry::new(entry), series, pool })
+            Rc::new(LocalRoute { entry: HeldEntry::new(entry), series, pools })
         });
         local.clone()
     }

@@ -41,6 +41,8 @@ pub(crate) struct Record {
     /// Only of a request with a body that was sent on.
     pub(super) upload: Option<Rc<Upload>>,
     pub(super) attempts: Attempts,
+    /// Which of the route's upstreams, once one was chosen.
+    pub(super) side: Option<usize>,
     /// Bytes of the answer's body; of a tunnel, those to the client.
     pub(super) sent: u64,
     /// Of a tunnel, bytes to the upstream.
@@ -75,6 +77,7 @@ impl Record {
             wish: None,
             upload: None,
             attempts: Attempts::default(),
+            side: None,
             sent: 0,
             received: 0,
             route: None,
@@ -178,7 +181,7 @@ impl Record {
     /// How long neither side of a tunnel may send anything.
     pub(super) fn tunnel_idle(&self) -> Duration {
         match self.route.as_deref().map(|route| &route.entry.action) {
-            Some(Action::Forward(forward)) => forward.upgrades.idle,
+            Some(Action::Forward(forward)) => forward.side(self.side).map_or(Duration::ZERO, |side| side.upgrades.idle),
             // None of those switches.
             Some(Action::Redirect(_) | Action::Respond(_)) | None => Duration::ZERO,
         }
@@ -201,7 +204,7 @@ impl Record {
         let status = if self.status == 0 { 499 } else { self.status };
         let route = self.route.as_deref();
         let upstream = route.and_then(|route| match &route.entry.action {
-            Action::Forward(forward) => Some(forward.pool.name()),
+            Action::Forward(forward) => forward.side(self.side).map(|side| side.pool.name()),
             Action::Redirect(_) | Action::Respond(_) => None,
         });
         match route {

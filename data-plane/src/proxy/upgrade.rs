@@ -3,7 +3,7 @@
 //! A wish that is not granted is no fault (RFC 9110, 7.8): the request is answered as if it had none.
 
 use super::record::Record;
-use crate::{error::Error, pool::Upgrade, router::Forward};
+use crate::{error::Error, pool::Upgrade, router::Side};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header};
 
 const SEC_WEBSOCKET_KEY: HeaderName = HeaderName::from_static("sec-websocket-key");
@@ -21,11 +21,11 @@ pub(super) fn wish(headers: &HeaderMap) -> Option<HeaderValue> {
 
 /// What the upstream is asked for: the wish, where the route has that protocol and the request is such that it can be
 /// switched to.
-pub(super) fn grant(record: &Record, forward: &Forward, has_body: bool) -> Result<Option<Upgrade>, Error> {
+pub(super) fn grant(record: &Record, side: &Side, has_body: bool) -> Result<Option<Upgrade>, Error> {
     let Some(wish) = record.wish.as_ref().filter(|_| !has_body) else { return Ok(None) };
     let wished = |protocol: &&HeaderValue| protocol.as_bytes().eq_ignore_ascii_case(wish.as_bytes());
     // As the operator wrote it: nothing of what the client wrote goes on.
-    let Some(protocol) = forward.upgrades.protocols.iter().find(wished).cloned() else { return Ok(None) };
+    let Some(protocol) = side.upgrades.protocols.iter().find(wished).cloned() else { return Ok(None) };
     let context = &record.context;
     match protocol == "websocket" {
         true => websocket(protocol, &context.method, &context.headers).map(Some),

@@ -1,13 +1,13 @@
 //! Routes alive in a node: what a route refers to is resolved once, when the router is built.
 
-use super::names::Names;
+use super::{names::Names, split::Splitter};
 use crate::{filter::Filters, pool::Pool};
 use http::{HeaderValue, StatusCode};
 use proto::{
     matching::{Head, PathPattern, Predicates},
     name::Name,
     policy::{Attachment, Policy},
-    route::{self, BodyLimit, Redirect, Respond, Rewrite, Route, Upgrades},
+    route::{self, BodyLimit, Destination, Redirect, Respond, Rewrite, Route, Upgrades},
     snapshot::Snapshot,
     upstream::{Protocol, Timeouts},
 };
@@ -57,12 +57,20 @@ pub(crate) enum Action {
 
 /// Send it to an upstream.
 pub(crate) struct Forward {
-    /// The upstream.
-    pub(crate) pool: Arc<Pool>,
+    /// The upstreams that it may be sent to: one, or those of a split.
+    pub(crate) sides: Vec<Side>,
+    /// How one of several is chosen.
+    pub(crate) split: Option<Splitter>,
     /// How the path changes.
     pub(crate) rewrite: Option<Rewrite>,
     /// The Host that the upstream sees in place of the client's.
     pub(crate) host: Option<HeaderValue>,
+}
+
+/// An upstream of a route.
+pub(crate) struct Side {
+    /// The upstream.
+    pub(crate) pool: Arc<Pool>,
     /// The route's over the upstream's.
     pub(crate) timeouts: Timeouts<Duration>,
     /// The upstream's.
@@ -85,6 +93,19 @@ impl RouteEntry {
     /// Whether all conditions besides host and path hold.
     pub(super) fn holds(&self, head: &Head<'_>) -> bool {
         !self.conditional || self.route.matches.predicates.hold(head)
+    }
+}
+
+// === impl Forward ===
+
+impl Forward {
+    /// The upstream of that index; without one, the only one that there is.
+    pub(crate) fn side(&self, index: Option<usize>) -> Option<&Side> {
+        match (index, self.sides.as_slice()) {
+            (None, [only]) => Some(only),
+            (None, _) => None,
+            (Some(index), sides) => sides.get(index),
+        }
     }
 }
 
@@ -151,17 +172,26 @@ impl Resolver<'_> {
     }
 
     fn forward(&self, route: &Route, forward: &route::Forward) -> Action {
-        let Some(pool) = self.pools.get(forward.upstream.as_str()) else {
+        let upstreams = forward.destination.upstreams();
+        let sides: Option<Vec<Side>> = upstreams.iter().map(|(name, _)| self.side(route, forward, name)).collect();
+        let Some(sides) = sides else {
             // A checked snapshot has every upstream that is referred to.
-            tracing::error!(route.name = %route.name, upstream.name = %forward.upstream, "a route's upstream is missing; it answers 500");
+            tracing::error!(route.name = %route.name, "a route's upstream is missing; it answers 500");
             let status = StatusCode::INTERNAL_SERVER_ERROR;
             return Action::Respond(Respond { status, headers: Vec::new(), body: Default::default() });
         };
+        let split = match &forward.destination {
+            Destination::Upstream(_) => None,
+            Destination::Split(split) => Some(Splitter::new(split)),
+        };
+        Action::Forward(Forward { sides, split, rewrite: forward.rewrite.clone(), host: forward.host.clone() })
+    }
+
+    fn side(&self, route: &Route, forward: &route::Forward, upstream: &Name) -> Option<Side> {
+        let pool = self.pools.get(upstream.as_str())?;
         let spec = pool.spec();
-        Action::Forward(Forward {
+        Some(Side {
             pool: pool.clone(),
-            rewrite: forward.rewrite.clone(),
-            host: forward.host.clone(),
             timeouts: forward.timeouts.over(spec.timeouts),
             filters: Filters::build(self.attached(&spec.policies).filter(|policy| holds(route, policy))),
             upgrades: match spec.protocol {

@@ -323,7 +323,7 @@ fn a_change_leaves_alone_what_it_does_not_touch() {
         Request::get(host, "/").with_head(|head| router.find(head).expect("a route").route.clone())
     };
     let pool = |entry: &RouteEntry| match &entry.action {
-        Action::Forward(forward) => forward.pool.clone(),
+        Action::Forward(forward) => forward.sides[0].pool.clone(),
         Action::Redirect(_) | Action::Respond(_) => panic!("not forwarded"),
     };
     assert!(Arc::ptr_eq(&entry(&old, "r"), &entry(&new, "r")));

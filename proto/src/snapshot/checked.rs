@@ -95,10 +95,9 @@ impl Checked {
                 certificate.into_iter().chain(attached(&upstream.policies)).collect()
             }
             Checked::Route(route) => {
-                let upstream = |(name, pointer): (&Name, &str)| {
-                    (ResourceKey::new(Kind::Upstream, name.clone()), pointer.to_string())
-                };
-                route.upstreams().map(upstream).chain(attached(&route.policies)).collect()
+                let upstream =
+                    |(name, pointer): (&Name, String)| (ResourceKey::new(Kind::Upstream, name.clone()), pointer);
+                route.upstreams().into_iter().map(upstream).chain(attached(&route.policies)).collect()
             }
         }
     }
