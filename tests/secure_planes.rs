@@ -18,23 +18,23 @@ use std::{
 use tempfile::TempDir;
 
 /// A control plane with an authority of its own.
-struct Secure {
+pub(crate) struct Secure {
     admin: SocketAddr,
     discovery: SocketAddr,
     // Before the folder, which holds its log, so that it is dropped first.
-    _process: Process,
+    process: Process,
     folder: TempDir,
 }
 
 impl Secure {
-    fn start(more: &[&str]) -> Secure {
+    pub(crate) fn start(more: &[&str]) -> Secure {
         let (admin, discovery, folder) = (ports::free(), ports::free(), folder());
         let mut command = Command::new(env!("CARGO_BIN_EXE_portico-control-plane"));
         command.args(["--admin-listen", &admin.to_string(), "--discovery-listen", &discovery.to_string()]);
         command.arg("--data-dir").arg(folder.path().join("data")).arg("--tls-ca-dir").arg(folder.path().join("ca"));
         command.args(more).env("PORTICO_ADMIN_TOKEN", TOKEN).env("PORTICO_JOIN_TOKEN", JOIN_TOKEN);
         let process = Process::start("control-plane", command, folder.path());
-        let secure = Secure { admin, discovery, _process: process, folder };
+        let secure = Secure { admin, discovery, process, folder };
         let url = format!("https://{admin}/readyz");
         eventually("the control plane is ready", || {
             secure.portico(&["healthcheck", "--url", &url]).status.success().then_some(())
@@ -50,6 +50,11 @@ impl Secure {
         command.output().unwrap().status.success()
     }
 
+    /// What it has printed so far.
+    pub(crate) fn log(&self) -> String {
+        self.process.log()
+    }
+
     fn ca(&self) -> PathBuf {
         self.folder.path().join("ca/ca.pem")
     }
@@ -61,7 +66,7 @@ impl Secure {
         command
     }
 
-    fn portico(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn portico(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().unwrap()
     }
 
@@ -74,7 +79,7 @@ impl Secure {
 
     /// Makes a route that all nodes run.
     #[track_caller]
-    fn route(&self, name: &str) {
+    pub(crate) fn route(&self, name: &str) {
         let file = self.folder.path().join("routes.yaml");
         let text =
             format!("routes:\n- name: {name}\n  match: {{path: {{exact: /{name}}}}}\n  respond: {{body: {name}}}\n");
@@ -83,7 +88,7 @@ impl Secure {
         assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
     }
 
-    fn node(&self) -> Node {
+    pub(crate) fn node(&self) -> Node {
         self.node_at(&format!("https://{}", self.discovery))
     }
 

@@ -1,16 +1,20 @@
-//! Who is let in: the admin tokens, in memory with the configuration.
+//! Who is let in: the admin tokens and the nodes that are not, in memory with the configuration.
 //!
 //! Tokens are kept as digests only. They are learnt like revisions, by a count on the head row that the poll and the
 //! notifications lead to, so that one that is taken away opens nothing on any replica about a second later. While the
 //! database is away what is known goes on, and that is reads only: no write is made without the database. The end of a
 //! token needs no database.
 
+mod revocation;
 mod token;
+
+pub use self::revocation::MAX_REVOCATIONS;
+pub(crate) use self::revocation::Watch;
 
 use crate::{
     author::{Author, BOOTSTRAP, Role},
     settings::Token,
-    store::{AccessVersion, AuditChange, Done, NewLine, NewToken, Store, StoreError, StoredToken, Write},
+    store::{AccessVersion, AuditChange, Done, NewLine, NewToken, Revocation, Store, StoreError, StoredToken, Write},
     telemetry::Telemetry,
 };
 use proto::{name::Name, resource::Hash};
@@ -18,7 +22,7 @@ use sha2::{Digest, Sha256};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicI64, Ordering},
     },
     time::Duration,
@@ -50,7 +54,7 @@ pub struct Access {
     telemetry: Arc<Telemetry>,
     // The token of the settings: it lets in whoever starts the process, also when all others are gone.
     bootstrap: Token,
-    known: Mutex<Arc<Known>>,
+    known: watch::Sender<Arc<Known>>,
     // One reads at a time, so that nothing older takes the place of something newer.
     learning: tokio::sync::Mutex<()>,
 }
@@ -91,15 +95,15 @@ pub struct TokenSpec {
 /// Why tokens were not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
-    /// There is a token of that name.
-    #[error("there is a token named {0:?}")]
+    /// There is one of that name.
+    #[error("there is one named {0:?}")]
     NameTaken(Name),
     /// There is none.
-    #[error("there is no token named {0:?}")]
+    #[error("there is none named {0:?}")]
     NotFound(String),
     /// There are too many.
-    #[error("there are {MAX_TOKENS} tokens already")]
-    TooMany,
+    #[error("there are {0} already")]
+    TooMany(usize),
     /// The database does not answer, or not in time.
     #[error("{0}")]
     Unavailable(String),
@@ -110,6 +114,8 @@ struct Known {
     version: AccessVersion,
     by_digest: HashMap<Hash, Arc<Kept>>,
     by_name: BTreeMap<String, Arc<Kept>>,
+    // Nodes, by id.
+    revoked: BTreeMap<String, Revocation>,
 }
 
 struct Kept {
@@ -123,7 +129,7 @@ struct Kept {
 impl Access {
     /// Reads the tokens.
     pub async fn open(store: Store, bootstrap: Token, telemetry: Arc<Telemetry>) -> Result<Access, StoreError> {
-        let (known, learning) = (Mutex::default(), tokio::sync::Mutex::default());
+        let (known, learning) = (watch::Sender::default(), tokio::sync::Mutex::default());
         let access = Access { store, telemetry, bootstrap, known, learning };
         access.load().await?;
         Ok(access)
@@ -145,7 +151,7 @@ impl Access {
             if let Err(error) = &learnt
                 && !away
             {
-                warn!(%error, "cannot learn of changed tokens; those that are known go on");
+                warn!(%error, "cannot learn who is let in; what is known goes on");
             }
             away = learnt.is_err();
         }
@@ -193,7 +199,7 @@ impl Access {
         let there = write.tokens().await?;
         let refused = match there.iter().any(|token| token.name == name) {
             true => Some(AccessError::NameTaken(spec.name.clone())),
-            false => (there.len() >= MAX_TOKENS).then_some(AccessError::TooMany),
+            false => (there.len() >= MAX_TOKENS).then_some(AccessError::TooMany(MAX_TOKENS)),
         };
         if let Some(refused) = refused {
             write.release().await?;
@@ -202,7 +208,7 @@ impl Access {
         let digest = Sha256::digest(&text).into();
         let TokenSpec { role, expires_at, .. } = spec;
         write.add_token(&NewToken { name, id, digest, role, created_by: &author.name, expires_at }).await?;
-        self.finish(write, author, name, Done::Created).await?;
+        self.finish(write, author, (KIND, name, Done::Created)).await?;
         let made = self.get(name).filter(|token| token.id == id);
         // No answer to a commit says nothing about whether it stands; what is read after it does.
         let made = made.ok_or_else(|| AccessError::Unavailable("the token was not made; try again".into()))?;
@@ -218,7 +224,7 @@ impl Access {
             return Err(AccessError::NotFound(name.into()));
         };
         write.remove_token(token.id).await?;
-        self.finish(write, author, name, Done::Deleted).await?;
+        self.finish(write, author, (KIND, name, Done::Deleted)).await?;
         if self.get(name).is_some_and(|still| still.id == token.id) {
             return Err(AccessError::Unavailable("the token was not deleted; try again".into()));
         }
@@ -227,13 +233,18 @@ impl Access {
     }
 
     // Records what was done, commits it, and learns what stands now.
-    async fn finish(&self, mut write: Write, author: &Author, name: &str, done: Done) -> Result<(), AccessError> {
-        let changes = [AuditChange { kind: KIND.into(), name: name.into(), done }];
+    async fn finish(
+        &self,
+        mut write: Write,
+        author: &Author,
+        (kind, name, done): (&str, &str, Done),
+    ) -> Result<(), AccessError> {
+        let changes = [AuditChange { kind: kind.into(), name: name.into(), done }];
         let retention = self.store.audit_retention();
         write.record(&NewLine { author, reason: None, revision: None, changes: &changes, retention }).await?;
         let committed = write.commit().await;
         if let Err(error) = &committed {
-            warn!(%error, "a change of tokens had no answer; finding out whether it stands");
+            warn!(%error, "a change of who is let in had no answer; finding out whether it stands");
             // The lock waits for whatever is still under way, so what is read after it is final.
             self.store.lock().await.map_err(unknown_end)?.release().await.map_err(unknown_end)?;
         }
@@ -252,19 +263,21 @@ impl Access {
         // First: what comes after it is read again, not missed.
         let version = self.store.access_version().await?;
         let tokens = self.store.tokens().await?;
+        let revoked = self.store.revocations().await?;
+        let revoked = revoked.into_iter().map(|revocation| (revocation.id.clone(), revocation)).collect();
         let before = self.known();
         let kept = tokens.into_iter().map(|token| {
             let used = before.by_digest.get(&token.digest).map_or(0, |kept| kept.used.load(Ordering::Relaxed));
             let noted = token.last_used_at.map_or(0, OffsetDateTime::unix_timestamp);
             Arc::new(Kept { token, used: used.max(noted).into() })
         });
-        let mut known = Known { version, ..Known::default() };
+        let mut known = Known { version, revoked, ..Known::default() };
         for kept in kept {
             known.by_digest.insert(kept.token.digest, kept.clone());
             known.by_name.insert(kept.token.name.clone(), kept);
         }
         self.telemetry.tokens(known.by_name.len());
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
+        self.known.send_replace(Arc::new(known));
         Ok(())
     }
 
@@ -278,7 +291,7 @@ impl Access {
     }
 
     fn known(&self) -> Arc<Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.known.borrow().clone()
     }
 }
 
@@ -310,5 +323,5 @@ impl From<StoreError> for AccessError {
 }
 
 fn unknown_end(error: StoreError) -> AccessError {
-    AccessError::Unavailable(format!("{error}; whether the change was made is not known, list the tokens"))
+    AccessError::Unavailable(format!("{error}; whether the change was made is not known, look before you try again"))
 }

@@ -21,6 +21,7 @@ mod query;
 pub mod refusals;
 mod resources;
 mod revisions;
+mod revocations;
 mod roles;
 mod selector;
 pub mod state;
@@ -84,6 +85,12 @@ fn guarded() -> Vec<(String, MethodRouter<ApiState>)> {
                 .delete(|Path(name), call: Call| tokens::delete(name, call)),
         ),
         ("/v1/nodes".into(), get(nodes::list)),
+        ("/v1/revocations".into(), get(revocations::list)),
+        ("/v1/nodes/{id}/revoke".into(), post(|Path(id), call: Call, body: Body| revocations::revoke(id, call, body))),
+        (
+            "/v1/nodes/{id}/readmit".into(),
+            post(|Path(id), call: Call, body: Body| revocations::readmit(id, call, body)),
+        ),
         ("/v1/nodes/{id}".into(), get(|Path(id), call: Call| nodes::get(id, call))),
     ];
     for kind in KINDS {

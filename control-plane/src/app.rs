@@ -185,6 +185,8 @@ impl App {
             join_token: self.join_secret.token(),
             authority: self.tls.authority.clone(),
             certificate_life: self.settings.node_certificate_life,
+            access: access.clone(),
+            fleet: fleet.clone(),
         };
         let discovery = Discovery::new(publisher.clone(), nodes, telemetry, admission, stop.child_token());
         let _tls = self.tls.follow();

@@ -13,6 +13,8 @@ mod service;
 
 use self::{accept::Peer, conversation::Conversation, frames::Frames, service::DiscoveryService};
 use crate::{
+    access::Access,
+    fleet::Fleet,
     nodes::{MAX_NODES, Nodes},
     publisher::Publisher,
     settings::Token,
@@ -61,6 +63,10 @@ pub(crate) struct Admission {
     pub(crate) authority: Option<Arc<Authority>>,
     /// How long they are good for.
     pub(crate) certificate_life: Duration,
+    /// Knows which nodes are not let in any more.
+    pub(crate) access: Arc<Access>,
+    /// Knows which nodes there are.
+    pub(crate) fleet: Arc<Fleet>,
 }
 
 // === impl Discovery ===
@@ -124,6 +130,13 @@ impl Discovery {
 // === impl Admission ===
 
 impl Admission {
+    fn check_revocation(&self, id: &str) -> Result<(), Status> {
+        match self.access.is_revoked(id) {
+            true => Err(revoked()),
+            false => Ok(()),
+        }
+    }
+
     fn check_token(&self, metadata: &MetadataMap) -> Result<(), Status> {
         let presented = metadata.get("authorization").map(|value| value.as_bytes());
         let presented = presented.and_then(|value| value.strip_prefix(b"Bearer "));
@@ -132,4 +145,11 @@ impl Admission {
             false => Err(Status::unauthenticated("the join token is missing or wrong; see --join-token")),
         }
     }
+}
+
+/// What a node is told that is not let in any more.
+fn revoked() -> Status {
+    Status::permission_denied(
+        "this node is revoked; it comes back when an admin admits it again (portico nodes readmit)",
+    )
 }

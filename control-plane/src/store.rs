@@ -8,6 +8,7 @@ mod audit;
 mod error;
 mod guard;
 mod postgres;
+mod revocations;
 mod rows;
 mod seal;
 mod sqlite;
@@ -21,6 +22,7 @@ pub(crate) use self::{
 pub use self::{
     audit::{AuditChange, AuditFilter, AuditLine, CHANGES_TOLD, DONE, Done},
     error::StoreError,
+    revocations::Revocation,
     seal::Seal,
     tokens::StoredToken,
 };

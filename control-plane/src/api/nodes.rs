@@ -27,7 +27,7 @@ pub(crate) async fn list(call: Call) -> Result<Response, Problem> {
     let wanted = |node: &NodeStatus| follows(&node.id) && selector.matches(&node.labels);
     let found = call.state.fleet.page(page.size, wanted).await;
     let next = found.nodes.last().filter(|_| found.more).map(|last| page::token(&last.id, &filter)).unwrap_or_default();
-    let body = json!({"nodes": found.nodes.iter().map(json).collect::<Vec<_>>(), "next_page_token": next});
+    let body = json!({"nodes": found.nodes.iter().map(|node| whole(node, &call)).collect::<Vec<_>>(), "next_page_token": next});
     let response = call.form().write_tagged(None, &call.head.headers, &body);
     Ok(if found.stale { marked_stale(response) } else { response })
 }
@@ -42,8 +42,15 @@ pub(crate) async fn get(id: String, call: Call) -> Result<Response, Problem> {
             false => Problem::not_found(format_args!("node with the id {id:?}")),
         });
     };
-    let response = call.form().write_tagged(None, &call.head.headers, &json(node));
+    let response = call.form().write_tagged(None, &call.head.headers, &whole(node, &call));
     Ok(if found.stale { marked_stale(response) } else { response })
+}
+
+// With what only those need who ask for nodes.
+fn whole(node: &NodeStatus, call: &Call) -> Value {
+    let mut whole = json(node);
+    whole["revoked"] = call.state.access.is_revoked(&node.id).into();
+    whole
 }
 
 /// A node as the API tells of it.

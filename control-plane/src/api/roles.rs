@@ -1,14 +1,14 @@
 //! Which call needs which role: one table, read by the edge and by the description of the API.
 //!
-//! A viewer reads what the gateway does and did, secrets apart, which nobody reads. An editor writes it. Who may do what
-//! and who did what are for admins alone: a token that makes tokens is as good as all of them, and the audit tells where
+//! A viewer reads what the gateway does and did, secrets apart, which nobody reads. An editor writes it. Who may do what,
+//! which nodes are let in, and who did what are for admins alone: a token that makes tokens is as good as all of them, and the audit tells where
 //! people work from, and is there to watch over editors too. What has no row needs an admin.
 
 use crate::author::Role;
 use proto::resource::KINDS;
 
 /// Every call that needs a token, but for those of the kinds of resources.
-const CALLS: [(&str, &str, Role); 13] = [
+const CALLS: [(&str, &str, Role); 16] = [
     ("POST", "/v1/apply", Role::Editor),
     ("GET", "/v1/export", Role::Viewer),
     ("GET", "/v1/revisions", Role::Viewer),
@@ -17,6 +17,9 @@ const CALLS: [(&str, &str, Role); 13] = [
     ("POST", "/v1/revisions/{revision}/restore", Role::Editor),
     ("GET", "/v1/nodes", Role::Viewer),
     ("GET", "/v1/nodes/{id}", Role::Viewer),
+    ("POST", "/v1/nodes/{id}/revoke", Role::Admin),
+    ("POST", "/v1/nodes/{id}/readmit", Role::Admin),
+    ("GET", "/v1/revocations", Role::Viewer),
     ("GET", "/v1/tokens", Role::Admin),
     ("POST", "/v1/tokens", Role::Admin),
     ("GET", "/v1/tokens/{name}", Role::Admin),

@@ -8,7 +8,7 @@ use super::{
     query::{NONE, PAGES},
 };
 use crate::{
-    access::{AccessError, MAX_TOKENS, TokenSpec},
+    access::{AccessError, TokenSpec},
     author::{BOOTSTRAP, ROLES, Role},
     store::StoredToken,
 };
@@ -170,8 +170,8 @@ fn problem_of(error: AccessError) -> Problem {
             Problem::new(ProblemKind::NameTaken, detail)
         }
         AccessError::NotFound(name) => missing(&name),
-        AccessError::TooMany => {
-            let detail = format!("there are {MAX_TOKENS} tokens; delete some that nobody uses");
+        AccessError::TooMany(most) => {
+            let detail = format!("there are {most} tokens; delete some that nobody uses");
             Problem::new(ProblemKind::LimitReached, detail)
         }
         AccessError::Unavailable(detail) => Problem::unavailable(detail),

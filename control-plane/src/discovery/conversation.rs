@@ -1,7 +1,8 @@
 //! The conversation with one node, from its hello to its end.
 
-use super::{Discovery, accept::Peer, frames};
+use super::{Discovery, accept::Peer, frames, revoked};
 use crate::{
+    access::Watch,
     nodes::{EndpointDown, Introduction, LIVE_FOR, NodeHealth, Session, UpstreamHealth},
     publisher::Head,
     settings::clip,
@@ -45,6 +46,10 @@ const MAX_DOWN: usize = 16;
 pub(super) struct Conversation {
     discovery: Arc<Discovery>,
     session: Session,
+    // The node's own.
+    id: String,
+    // Whether it is let in still.
+    revocations: Watch,
     head: watch::Receiver<Arc<Head>>,
     // What the node has, or has refused: it is not sent again.
     settled: Option<Identity>,
@@ -94,11 +99,18 @@ impl Conversation {
         };
         let running = hello.running.as_ref().map(identity).transpose()?;
         let ends = peer.certificate.as_ref().map(|shown| until(shown.ends));
+        let address = peer.address;
         let who = introduction(hello, running, peer)?;
+        discovery.admission.check_revocation(&who.id).inspect_err(|_| {
+            warn!(node.id = who.id, peer = address.map(tracing::field::display), "a revoked node is not let in");
+        })?;
+        let (id, revocations) = (who.id.clone(), discovery.admission.access.watch());
         let session = discovery.nodes.connect(who).map_err(|error| Status::resource_exhausted(error.to_string()))?;
         let head = discovery.publisher.subscribe();
         let mut conversation = Conversation {
             session,
+            id,
+            revocations,
             head,
             settled: running,
             under_way: None,
@@ -168,6 +180,10 @@ impl Conversation {
                 }
                 () = sleep_until(certificate_ends), if self.certificate_ends.is_some() => {
                     return Some(Status::unauthenticated("the certificate of the node has ended"));
+                }
+                () = self.revocations.revoked(&self.id) => {
+                    warn!(node.id = self.id, "the stream of a node ends, for it was revoked");
+                    return Some(revoked());
                 }
                 () = self.session.superseded() => {
                     return Some(Status::aborted("another stream of this node has begun"));

@@ -4,6 +4,7 @@
 //! connection, so that a writer that hangs somewhere is ended by the server, and nobody waits for it for long.
 
 mod audit;
+mod revocations;
 mod status;
 mod tokens;
 

@@ -4,6 +4,7 @@
 //! WAL. `synchronous = full`: what was acknowledged is on the disk.
 
 mod audit;
+mod revocations;
 mod status;
 mod tokens;
 

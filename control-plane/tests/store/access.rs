@@ -2,7 +2,7 @@
 
 use crate::harness::{Database, Instance, PATIENCE, on_both};
 use control_plane::{
-    access::{Access, AccessError, Holder, MAX_TOKENS, TokenSpec, Unknown},
+    access::{Access, AccessError, Holder, MAX_REVOCATIONS, MAX_TOKENS, TokenSpec, Unknown},
     author::{Author, Role},
     settings::Token,
     telemetry::Telemetry,
@@ -21,6 +21,8 @@ on_both!(
     there_are_only_so_many_tokens,
     a_use_is_noted_now_and_then,
     an_instance_that_missed_everything_learns_by_the_poll,
+    a_node_is_revoked_and_admitted_again_on_every_instance,
+    only_so_many_nodes_are_revoked,
 );
 
 /// Learns as a control plane does, until it is dropped.
@@ -131,7 +133,7 @@ async fn there_are_only_so_many_tokens(database: Database) {
     let access = open(&instance).await;
     access.create(&author(), spec("last")).await.unwrap();
     let error = access.create(&author(), spec("one-more")).await.unwrap_err();
-    assert!(matches!(error, AccessError::TooMany), "{error}");
+    assert!(matches!(error, AccessError::TooMany(MAX_TOKENS)), "{error}");
     assert_eq!(access.list().len(), MAX_TOKENS);
     access.delete(&author(), "t7").await.unwrap();
     access.create(&author(), spec("one-more")).await.unwrap();
@@ -170,4 +172,49 @@ async fn an_instance_that_missed_everything_learns_by_the_poll(database: Databas
     let _learning = learn(&there, &two);
     took("it knows what stands", || two.identify(other.as_bytes()).is_ok()).await;
     assert!(two.identify(token.as_bytes()).is_err());
+}
+
+async fn a_node_is_revoked_and_admitted_again_on_every_instance(database: Database) {
+    let (here, there) = (database.instance().await, database.instance().await);
+    let (one, two) = (open(&here).await, open(&there).await);
+    let _learning = (learn(&here, &one), learn(&there, &two));
+    let made = one.revoke(&author(), "n-1").await.unwrap();
+    assert_eq!((made.id.as_str(), made.revoked_by.as_str()), ("n-1", "test"));
+    assert!(one.is_revoked("n-1") && !one.is_revoked("n-2"));
+    let learnt = took("the other learns of it", || two.is_revoked("n-1")).await;
+    assert!(learnt < Duration::from_secs(5), "{learnt:?}");
+    // Twice is once.
+    assert_eq!(two.revoke(&author(), "n-1").await.unwrap(), made);
+    assert_eq!(open(&there).await.revocations(), [made]);
+    two.readmit(&author(), "n-1").await.unwrap();
+    took("the other learns that it is admitted", || !one.is_revoked("n-1")).await;
+    let error = one.readmit(&author(), "n-1").await.unwrap_err();
+    assert!(matches!(error, AccessError::NotFound(_)), "{error}");
+    let lines = here.store.audit(&Default::default(), 10).await.unwrap();
+    let told: Vec<String> = lines
+        .iter()
+        .flat_map(|line| &line.changes)
+        .map(|change| format!("{} {} {}", change.kind, change.name, change.done.as_str()))
+        .collect();
+    assert_eq!(told, ["node n-1 readmitted", "node n-1 revoked"]);
+}
+
+async fn only_so_many_nodes_are_revoked(database: Database) {
+    let instance = database.instance().await;
+    let time = if database.is_postgres() { "now()" } else { "0" };
+    database
+        .hand()
+        .await
+        .run(format!(
+            "insert into revoked_nodes (id, revoked_at, revoked_by)
+             with recursive numbers (n) as (select 1 union all select n + 1 from numbers where n < {MAX_REVOCATIONS})
+             select 'n' || n, {time}, 'test' from numbers"
+        ))
+        .await;
+    let access = open(&instance).await;
+    let error = access.revoke(&author(), "one-more").await.unwrap_err();
+    assert!(matches!(error, AccessError::TooMany(MAX_REVOCATIONS)), "{error}");
+    access.revoke(&author(), "n7").await.unwrap();
+    access.readmit(&author(), "n7").await.unwrap();
+    access.revoke(&author(), "one-more").await.unwrap();
 }

@@ -2,7 +2,9 @@
 
 mod access;
 
-use self::access::{create_token, delete_token, get_token, list_audit, list_tokens};
+use self::access::{
+    create_token, delete_token, get_token, list_audit, list_revocations, list_tokens, readmit_node, revoke_node,
+};
 use super::{components::problem_response, in_both, operation::Operation, reference, schemas::message};
 use crate::api::{
     body::{JSON, MERGE_PATCH},
@@ -60,6 +62,9 @@ pub(super) fn paths() -> Map<String, Value> {
     add("/v1/tokens/{name}", json!({"get": get_token(), "delete": delete_token()}));
     add("/v1/audit", json!({"get": list_audit()}));
     add("/v1/nodes", json!({"get": list_nodes()}));
+    add("/v1/nodes/{id}/revoke", json!({"post": revoke_node()}));
+    add("/v1/nodes/{id}/readmit", json!({"post": readmit_node()}));
+    add("/v1/revocations", json!({"get": list_revocations()}));
     add("/v1/nodes/{id}", json!({"get": get_node()}));
     add(super::PATH, json!({"get": open("getDescription", DESCRIPTION, "This document", JSON)}));
     add("/docs", json!({"get": open("getDocs", DESCRIPTION, "This document, for people", "text/html")}));
@@ -325,6 +330,7 @@ fn node() -> Value {
         "last_seen": "2026-11-24T09:30:00Z",
         "live": true,
         "draining": false,
+        "revoked": false,
         "running": {
             "revision": 42, "history": "5f2b", "root": "9c53", "since": "2026-11-24T09:30:00Z", "persisted": true,
         },

@@ -164,6 +164,7 @@ fn node() -> Value {
             "connected_since": time("Since when its last stream stands or stood."),
             "last_seen": time("When it last said anything."),
             "live": flag("It said something within 15 s and did not leave in order."),
+            "revoked": flag("It is not let in any more; told in lists and of one."),
             "draining": flag("It takes no new connections and ends soon."),
             "running": nullable("Running", "What it runs."),
             "refused": nullable("Refused", "What it refused last, unless it runs that or something newer."),

@@ -305,3 +305,25 @@ async fn refusals_are_counted() {
     }
     assert_eq!(api.get("/v1/audit").await.json()["audit"].as_array().unwrap().len(), 1, "only the token's making");
 }
+
+#[tokio::test]
+async fn a_node_is_revoked_once_and_admitted_again() {
+    let api = Api::start().await;
+    let revoked = api.post("/v1/nodes/n-1/revoke", &json!({})).await.check(200).json();
+    assert_eq!((&revoked["id"], &revoked["revoked_by"]), (&json!("n-1"), &json!("bootstrap")));
+    assert_eq!(api.call("POST", "/v1/nodes/n-1/revoke", &[], "").await.check(200).json(), revoked);
+    api.call("POST", "/v1/nodes/n%2F2/revoke", &[], "").await.check(200);
+    let page = api.get("/v1/revocations?page_size=1").await.check(200).json();
+    assert_eq!(page["revocations"], json!([revoked]));
+    let next = page["next_page_token"].as_str().unwrap();
+    let page = api.get(&format!("/v1/revocations?page_token={next}")).await.check(200).json();
+    assert_eq!(page["revocations"][0]["id"], "n/2");
+    for id in ["", "%20", "%C3%A9", &"x".repeat(65)] {
+        api.call("POST", &format!("/v1/nodes/{id}/revoke"), &[], "").await.check(404);
+    }
+    api.call("POST", "/v1/nodes/n-1/readmit", &[], "").await.check(204);
+    api.call("POST", "/v1/nodes/n-1/readmit", &[], "").await.check_problem(404, "not-found");
+    let audit = api.get("/v1/audit?resource=node/n-1").await.json();
+    let told: Vec<&Value> = audit["audit"].as_array().unwrap().iter().map(|line| &line["changes"][0]["done"]).collect();
+    assert_eq!(told, ["readmitted", "revoked"]);
+}

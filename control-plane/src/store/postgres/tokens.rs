@@ -86,7 +86,7 @@ impl PostgresWrite {
     }
 }
 
-async fn count_change(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+pub(super) async fn count_change(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     let query = sqlx::query(
         "with counted as (update head set access = access + 1 returning revision)
          select pg_notify($1, revision::text) from counted",

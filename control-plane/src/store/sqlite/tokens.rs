@@ -87,6 +87,6 @@ impl SqliteWrite {
     }
 }
 
-async fn count_change(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+pub(super) async fn count_change(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     sqlx::query("update head set access = access + 1").execute(connection).await.map(drop)
 }

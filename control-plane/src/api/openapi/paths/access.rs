@@ -1,4 +1,4 @@
-//! The operations on admin tokens, and the audit.
+//! The operations on admin tokens, the revocation of nodes, and the audit.
 
 use super::ACCESS;
 use crate::api::{
@@ -89,6 +89,52 @@ pub(super) fn list_audit() -> Value {
         .response(304, "The client has it already.", None, &["ETag"])
         .problems(&[ProblemKind::Unavailable])
         .build()
+}
+
+pub(super) fn revoke_node() -> Value {
+    Operation::new(ACCESS, "revokeNode", "Let a node in no more")
+        .about(
+            "Its streams end, and no control plane of the database takes its certificate or lets anybody join under \
+             its id: here at once, elsewhere within about a second, and where the database cannot be reached when it \
+             can be again. It goes on with the configuration that it has until somebody stops it. Whoever got hold of \
+             a node has seen the join token too, and can join under another id: give the control planes another \
+             `--join-token`; nodes that have a certificate need none. The node comes back only when it is admitted \
+             again. Any id can be revoked, also that of a node that is not known here any more; twice is once.",
+        )
+        .parameter("id")
+        .answer(200, "It is not let in any more.", "Revocation", &revocation(), &[])
+        .problems(&[ProblemKind::NotFound, ProblemKind::LimitReached, ProblemKind::Unavailable])
+        .build()
+}
+
+pub(super) fn readmit_node() -> Value {
+    Operation::new(ACCESS, "readmitNode", "Let a revoked node in again")
+        .about(
+            "With the certificate that it has, if that has not ended, or when it joins again. If somebody may have a \
+             copy of its key, do not: a node whose data directory is emptied comes as another one.",
+        )
+        .parameter("id")
+        .response(204, "It is let in again.", None, &[])
+        .problems(&[ProblemKind::NotFound, ProblemKind::Unavailable])
+        .build()
+}
+
+pub(super) fn list_revocations() -> Value {
+    let page = json!({"revocations": [revocation()], "next_page_token": ""});
+    Operation::new(ACCESS, "listRevocations", "List nodes that are not let in")
+        .query(&PAGES)
+        .parameter("If-None-Match-Read")
+        .answer(200, "A page, by id.", "RevocationList", &page, &["ETag", "Portico-Stale"])
+        .response(304, "The client has it already.", None, &["ETag"])
+        .build()
+}
+
+fn revocation() -> Value {
+    json!({
+        "id": "0193b3a2-7c1e-7d44-9c53-6f1f0e3b2a10",
+        "revoked_at": "2026-11-24T09:30:00Z",
+        "revoked_by": "bootstrap",
+    })
 }
 
 fn token() -> Value {

@@ -1,4 +1,4 @@
-//! The schemas of admin tokens and of the audit.
+//! The schemas of admin tokens, of revoked nodes, and of the audit.
 
 use super::{described, list, number, object, text, time};
 use crate::{
@@ -17,6 +17,8 @@ pub(super) fn schemas() -> Map<String, Value> {
         ("Token", token("An admin token, but for itself.", &[])),
         ("MadeToken", made_token()),
         ("TokenList", list("tokens", "Token", "By name.")),
+        ("Revocation", revocation()),
+        ("RevocationList", list("revocations", "Revocation", "By id.")),
         ("AuditLine", audit_line()),
         ("AuditList", list("audit", "AuditLine", "Newest first.")),
     ];
@@ -28,7 +30,7 @@ fn role() -> Value {
         "type": "string",
         "enum": ROLES.map(Role::as_str),
         "description": "What a token may do. A viewer reads the configuration, its history and the nodes; an editor \
-            writes the configuration too; an admin also makes and deletes tokens and reads the audit.",
+            writes the configuration too; an admin also makes and deletes tokens, revokes nodes and reads the audit.",
     })
 }
 
@@ -71,6 +73,18 @@ fn made_token() -> Value {
     let mut made = token("A new token. Nobody can read it again.", &["token"]);
     made["properties"]["token"] = text("The token: send it as `Authorization: Bearer TOKEN`.");
     made
+}
+
+fn revocation() -> Value {
+    object(
+        "A node that is not let in any more.",
+        &["id", "revoked_at", "revoked_by"],
+        json!({
+            "id": text("The node's own id."),
+            "revoked_at": time("Since when, by the clock of the database."),
+            "revoked_by": text("With which token."),
+        }),
+    )
 }
 
 fn audit_line() -> Value {
