@@ -73,7 +73,8 @@ fn rows(nodes: &[Value]) -> String {
             (_, Some(true)) => "draining",
             _ => "live",
         };
-        vec![text("id"), state.to_string(), revision(&node["running"]), revision(&node["refused"]), text("build")]
+        let (runs, refused) = (revision(&node["running"]), revision(&node["refused"]));
+        vec![text("id"), state.to_string(), runs, refused, text("build"), text("control_plane")]
     };
-    table(&["ID", "STATE", "RUNS", "REFUSED", "BUILD"], &nodes.iter().map(row).collect::<Vec<_>>())
+    table(&["ID", "STATE", "RUNS", "REFUSED", "BUILD", "CONTROL PLANE"], &nodes.iter().map(row).collect::<Vec<_>>())
 }

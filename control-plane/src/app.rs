@@ -197,7 +197,7 @@ impl App {
         });
         routers.send_modify(|router| *router = api::router(state));
         let streams_ended = CancellationToken::new();
-        let telling = AbortOnDropHandle::new(tokio::spawn({
+        let mut telling = AbortOnDropHandle::new(tokio::spawn({
             let ended = streams_ended.clone();
             async move { fleet.run(ended).await }
         }));
@@ -208,6 +208,7 @@ impl App {
             ended = parts.join_next() => ended,
             () = publisher.run() => None,
             () = access.run(publisher.asks()) => None,
+            _ = &mut telling => None,
         };
         stop.cancel();
         info!("the control plane stops");
@@ -226,7 +227,9 @@ impl App {
         });
         streams_ended.cancel();
         let closing = async {
-            let _ = telling.await;
+            if !telling.is_finished() {
+                let _ = telling.await;
+            }
             store.close().await;
         };
         let _ = tokio::time::timeout(STOP_LIMIT, closing).await;

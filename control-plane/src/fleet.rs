@@ -78,11 +78,11 @@ impl Fleet {
         }
     }
 
-    /// At most `size` nodes of those that are wanted, by id.
-    pub async fn page(&self, size: usize, wanted: impl Fn(&NodeStatus) -> bool) -> Page {
+    /// At most `size` nodes of those that are wanted, by id; `among` are the ids of those that are looked at.
+    pub async fn page(&self, size: usize, among: impl Fn(&str) -> bool, wanted: impl Fn(&NodeStatus) -> bool) -> Page {
         let fresh = self.refresh().await;
         let view = self.view.borrow().clone();
-        let mut found = self.find(&view, |status, _| wanted(status));
+        let mut found = self.find(&view, among, |status, _| wanted(status));
         let more = found.len() > size;
         found.truncate(size);
         let detailed = self.fill(&mut found).await;
@@ -91,16 +91,22 @@ impl Fleet {
     }
 
     // Those that are wanted, by id; whether each is live is told beside.
-    fn find(&self, view: &View, wanted: impl Fn(&NodeStatus, bool) -> bool) -> Vec<Found> {
+    fn find(
+        &self,
+        view: &View,
+        among: impl Fn(&str) -> bool,
+        wanted: impl Fn(&NodeStatus, bool) -> bool,
+    ) -> Vec<Found> {
         let now = Instant::now();
         let mut found: Vec<Found> = self.nodes.look(|own| {
-            let here = own.iter().filter(|(status, mark)| !view.beats(&status.id, mark, now));
+            let here = own.iter().filter(|(status, mark)| among(&status.id) && !view.beats(&status.id, mark, now));
             let here = here.filter_map(|(status, mark)| {
                 let live = status.is_live_after(mark.silence);
                 wanted(status, live).then(|| Found { status: NodeStatus { live, ..status.clone() }, elsewhere: false })
             });
-            let elsewhere =
-                view.iter().filter(|(id, word)| own.get(id).is_none_or(|(_, mark)| !mark.beats(&word.mark(view, now))));
+            let elsewhere = view.iter().filter(|(id, word)| {
+                among(id) && own.get(id).is_none_or(|(_, mark)| !mark.beats(&word.mark(view, now)))
+            });
             let elsewhere = elsewhere.filter_map(|(id, word)| {
                 let status = word.status(id, view, now);
                 wanted(&status, status.live).then_some(Found { status, elsewhere: true })

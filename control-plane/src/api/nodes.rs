@@ -24,8 +24,8 @@ pub(crate) async fn list(call: Call) -> Result<Response, Problem> {
     let filter = format!("nodes {selector}");
     let page = Page::read(&parameters, &filter)?;
     let follows = |id: &str| page.after.as_ref().is_none_or(|after| id > after.as_str());
-    let wanted = |node: &NodeStatus| follows(&node.id) && selector.matches(&node.labels);
-    let found = call.state.fleet.page(page.size, wanted).await;
+    let wanted = |node: &NodeStatus| selector.matches(&node.labels);
+    let found = call.state.fleet.page(page.size, follows, wanted).await;
     let next = found.nodes.last().filter(|_| found.more).map(|last| page::token(&last.id, &filter)).unwrap_or_default();
     let body = json!({"nodes": found.nodes.iter().map(|node| whole(node, &call)).collect::<Vec<_>>(), "next_page_token": next});
     let response = call.form().write_tagged(None, &call.head.headers, &body);
@@ -35,7 +35,7 @@ pub(crate) async fn list(call: Call) -> Result<Response, Problem> {
 /// `GET /v1/nodes/{id}`.
 pub(crate) async fn get(id: String, call: Call) -> Result<Response, Problem> {
     call.parameters(&NONE)?;
-    let found = call.state.fleet.page(1, |node| node.id == id).await;
+    let found = call.state.fleet.page(1, |other| other == id, |_| true).await;
     let Some(node) = found.nodes.first() else {
         return Err(match found.stale {
             true => Problem::unavailable("nodes at other control planes cannot be read of; try again"),

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 const REFRESH: Duration = Duration::from_secs(5);
 
 /// Readings follow each other at least so far apart.
-const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// And so many times as far as one takes.
 const SHARE: u32 = 4;

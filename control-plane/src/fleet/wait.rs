@@ -11,6 +11,12 @@ use std::time::{Duration, Instant};
 /// How long the first reading is waited for beyond the deadline of a wait.
 const FIRST_READING: Duration = Duration::from_secs(2);
 
+/// A look at all nodes that takes longer is not taken again at once.
+const LONG_LOOK: Duration = Duration::from_micros(100);
+
+/// But after so many times as long.
+const LOOK_SHARE: u32 = 4;
+
 /// How many of the live nodes a wait is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Want {
@@ -72,13 +78,17 @@ impl Fleet {
             // A short wait is answered by what is known, not by what was not asked.
             let is_over = now >= deadline && (view.tried >= began || now >= began + FIRST_READING);
             if verdict != Verdict::Open || is_over {
-                let mut lagging = self.find(&view, |status, live| live && !status.runs(identity));
+                let mut lagging = self.find(&view, |_| true, |status, live| live && !status.runs(identity));
                 let detailed = self.fill(&mut lagging).await;
                 let lagging = lagging.into_iter().map(|found| found.status).collect();
                 let (reached, stale) = (verdict == Verdict::Reached, !(fresh && detailed));
                 return Waited { reached, running: tally.running, lagging, live: tally.live, stale };
             }
             self.asked.notify_one();
+            // Among many nodes a look takes its time, and they report all at once.
+            if now.elapsed() > LONG_LOOK {
+                tokio::time::sleep(now.elapsed() * LOOK_SHARE).await;
+            }
             // Silence is no report, but a node that falls silent ceases to be live.
             let recheck = now + Duration::from_secs(1);
             let recheck = if now < deadline { deadline.min(recheck) } else { recheck };

@@ -31,6 +31,9 @@ const SWEEP: Duration = Duration::from_secs(60);
 /// A node that nobody saw for so long is forgotten.
 const FORGET_AFTER: Duration = Duration::from_secs(3_600);
 
+/// How soon it is tried again to tell of nodes that another control plane has a newer stream of, or had.
+const OUTDONE_PAUSE: Duration = Duration::from_millis(250);
+
 /// After a writing that failed.
 const AWAY_PAUSE: Duration = Duration::from_secs(1);
 
@@ -55,6 +58,7 @@ impl Fleet {
                 _ = sweep.tick() => self.sweep().await,
                 _ = touch.tick() => self.write_signs(outdone).await,
                 () = self.nodes.urgent() => self.write_news(outdone).await,
+                () = tokio::time::sleep(OUTDONE_PAUSE), if !outdone.is_empty() => self.write_news(outdone).await,
             };
             if last {
                 return;
@@ -85,6 +89,7 @@ impl Fleet {
         loop {
             let news = self.nodes.take_news(STATUS_BATCH);
             if news.is_empty() {
+                outdone.retain(|id| later.contains(id));
                 self.nodes.tell_again(later);
                 return Ok(());
             }
@@ -100,7 +105,6 @@ impl Fleet {
             self.telemetry.status_rows(standing.len());
             for News { status, .. } in news {
                 if standing.contains(&status.id) || !status.connected {
-                    outdone.remove(&status.id);
                     continue;
                 }
                 // The other one's stream ends soon, if it has not moved; then what is told here counts again.

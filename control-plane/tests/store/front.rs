@@ -3,7 +3,7 @@
 use crate::harness::{Database, PATIENCE};
 use clap::Parser;
 use control_plane::{app, settings::Settings};
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode, response::Parts};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
@@ -158,7 +158,19 @@ impl Admin {
         self.call(Method::PUT, &format!("/v1/routes/{name}{query}"), Some(route)).await
     }
 
+    /// An answer that is no JSON.
+    pub(crate) async fn text(&mut self, path: &str) -> String {
+        let (_, body) = self.send(Method::GET, path, None).await;
+        String::from_utf8(body.into()).unwrap()
+    }
+
     pub(crate) async fn call(&mut self, method: Method, path: &str, body: Option<Value>) -> Answer {
+        let (parts, body) = self.send(method, path, body).await;
+        let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    async fn send(&mut self, method: Method, path: &str, body: Option<Value>) -> (Parts, bytes::Bytes) {
         let body = body.map(|body| body.to_string()).unwrap_or_default();
         let request = Request::builder()
             .method(method)
@@ -171,9 +183,7 @@ impl Admin {
         self.sender.ready().await.unwrap();
         let response = self.sender.send_request(request).await.unwrap();
         let (parts, body) = response.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
-        Answer { status: parts.status, headers: parts.headers, body }
+        (parts, body.collect().await.unwrap().to_bytes())
     }
 }
 

@@ -1,11 +1,14 @@
 //! Two control planes on one database tell one truth of their nodes.
 
 use crate::{
-    front::{Admin, Answer, Node, Running},
+    front::{Admin, Answer, JOIN_TOKEN, Node, Running},
     harness::{Database, Hand, PATIENCE, on_both},
 };
 use http::StatusCode;
-use proto::identity::Identity;
+use proto::{
+    identity::Identity,
+    pb::{self, node_message},
+};
 use serde_json::Value;
 use sqlx::Connection;
 use std::time::{Duration, Instant};
@@ -15,6 +18,8 @@ on_both!(
     a_refusal_at_another_control_plane_ends_a_wait_and_is_told_in_full,
     a_node_that_moves_is_told_of_once_and_as_its_newest_stream_has_it,
     nodes_of_a_control_plane_that_ended_are_told_of_by_the_other,
+    that_a_node_was_seen_is_told_to_the_other,
+    whatever_a_node_says_of_itself_is_told_by_the_other,
 );
 
 struct Pair {
@@ -125,27 +130,24 @@ async fn a_refusal_at_another_control_plane_ends_a_wait_and_is_told_in_full(data
 async fn a_node_that_moves_is_told_of_once_and_as_its_newest_stream_has_it(database: Database) {
     let pair = Pair::start(&database).await;
     let mut admins = pair.admins().await;
-    let (at_a, identity) = settled(&pair.a, "n").await;
-    let planes = [&pair.b, &pair.a, &pair.b];
-    let mut streams = vec![at_a];
-    for plane in planes {
-        // The older stream still stands, as one does that nobody has noticed to be dead.
-        streams.push(plane.node("n", Some(identity)).await);
+    let at = |plane: &Running| format!(":{}", plane.discovery.port());
+    let is_at = |answer: &Answer, port: &str| {
+        answer.body["nodes"][0]["control_plane"].as_str().is_some_and(|name| name.ends_with(port))
+    };
+    let (stream, identity) = settled(&pair.a, "n").await;
+    let mut streams = vec![stream];
+    for plane in [&pair.a, &pair.b, &pair.a, &pair.b] {
         for admin in &mut admins {
-            let port = format!(":{}", plane.discovery.port());
-            let told = until(admin, "/v1/nodes", |answer| {
-                let node = &answer.body["nodes"][0];
-                node["control_plane"].as_str().is_some_and(|name| name.ends_with(&port))
-            })
-            .await;
+            let told = until(admin, "/v1/nodes", |answer| is_at(answer, &at(plane))).await;
             assert_eq!(ids(&told.body["nodes"]), ["n"]);
-            assert_eq!(
-                (&told.body["nodes"][0]["connected"], &told.body["nodes"][0]["live"]),
-                (&true.into(), &true.into())
-            );
+            let node = &told.body["nodes"][0];
+            assert_eq!((&node["connected"], &node["live"]), (&true.into(), &true.into()));
         }
-        // The end of the older one changes nothing.
-        drop(streams.remove(0));
+        // The end of an older stream changes nothing.
+        let other = if std::ptr::eq(plane, &pair.a) { &pair.b } else { &pair.a };
+        streams.truncate(1);
+        // The older one still stands then, as one does that nobody has noticed to be dead.
+        streams.insert(0, other.node("n", Some(identity)).await);
     }
     let answer = admins[0].put("a", "1", "?wait=all&timeout=100ms").await;
     assert_eq!(answer.headers["portico-wait"], "not-reached; running=0; live=1");
@@ -163,6 +165,54 @@ async fn nodes_of_a_control_plane_that_ended_are_told_of_by_the_other(database: 
     assert_eq!(told.body["live"], true);
     let answer = admin.put("a", "1", "?wait=all&timeout=50ms").await;
     assert_eq!(ids(&answer.body["wait"]["lagging"]), ["n"], "{answer:?}");
+}
+
+async fn that_a_node_was_seen_is_told_to_the_other(database: Database) {
+    let pair = Pair::start(&database).await;
+    let (node, _) = settled(&pair.b, "n").await;
+    let mut admin = pair.a.admin().await;
+    let last_seen = |answer: &Answer| {
+        let text = answer.body["last_seen"].as_str()?;
+        Some(time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).unwrap())
+    };
+    let told = until(&mut admin, "/v1/nodes/n", |answer| answer.body["running"]["revision"] == 0).await;
+    let before = last_seen(&told).unwrap();
+    // Ages are counted anew each time, so a little later is not seen later.
+    let later = |answer: &Answer| last_seen(answer).unwrap() > before + Duration::from_millis(500);
+    let started = Instant::now();
+    while !later(&admin.get("/v1/nodes/n").await) {
+        assert!(started.elapsed() < PATIENCE);
+        let heartbeat = node_message::Message::Heartbeat(pb::NodeHeartbeat::default());
+        node.say.send(pb::NodeMessage { message: Some(heartbeat) }).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn whatever_a_node_says_of_itself_is_told_by_the_other(database: Database) {
+    let pair = Pair::start(&database).await;
+    let labels = [("zo\0ne", "\u{fffd}\"'\\"), ("", "\u{1f}\u{7f}\r\n")];
+    let hello = pb::Hello {
+        node_id: "'\";--\\%_".into(),
+        build: "1\0".repeat(100),
+        labels: labels.map(|(key, value)| (key.into(), value.into())).into(),
+        status_address: "\0".into(),
+        ..Default::default()
+    };
+    let hello = node_message::Message::Hello(hello);
+    let mut node = Node::begin(pair.b.discovery, JOIN_TOKEN, hello).await.unwrap();
+    let (identity, _) = node.whole().await;
+    node.refuses(&identity, "route/a", "\0\u{10ffff}").await;
+    let mut admins = pair.admins().await;
+    let mut told = Vec::new();
+    for admin in &mut admins {
+        let refused = |answer: &Answer| !answer.body["nodes"][0]["refused"].is_null();
+        told.push(until(admin, "/v1/nodes", refused).await.body["nodes"][0].clone());
+    }
+    for member in ["id", "control_plane", "build", "labels", "peer", "status_address"] {
+        assert_eq!(told[0][member], told[1][member]);
+    }
+    assert_eq!(told[0]["refused"]["errors"], told[1]["refused"]["errors"]);
+    assert_eq!(told[0]["refused"]["errors"][0]["detail"], "\0\u{10ffff}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
