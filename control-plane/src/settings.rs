@@ -23,6 +23,9 @@ const DEFAULT_AUDIT_RETENTION: u64 = 100_000;
 /// How long the certificate of a node is good for.
 const DEFAULT_LIFE: Duration = Duration::from_secs(24 * 3_600);
 
+/// A shorter token of the admin API might be guessed.
+const SHORTEST_TOKEN: usize = 20;
+
 /// A shorter one could not be renewed in time.
 const SHORTEST_LIFE: Duration = Duration::from_secs(5);
 
@@ -166,8 +169,17 @@ impl Settings {
     }
 
     pub(crate) fn admin_secret(&self) -> anyhow::Result<Secret> {
-        Secret::find(self.admin_token.as_deref(), self.admin_token_file.as_deref(), &self.data_dir.join("admin.token"))
-            .context("the token of the admin API")
+        let secret = Secret::find(
+            self.admin_token.as_deref(),
+            self.admin_token_file.as_deref(),
+            &self.data_dir.join("admin.token"),
+        )
+        .context("the token of the admin API")?;
+        // Nobody who guesses is slowed down: behind one address may be everybody.
+        if secret.text.len() < SHORTEST_TOKEN {
+            warn!("the admin token has less than {SHORTEST_TOKEN} characters; take a random one that nobody can guess");
+        }
+        Ok(secret)
     }
 
     pub(crate) fn join_secret(&self) -> anyhow::Result<Secret> {
