@@ -30,7 +30,7 @@ use std::{
 use subtle::ConstantTimeEq;
 use time::OffsetDateTime;
 use tokio::{
-    sync::watch,
+    sync::{MutexGuard, watch},
     time::{Instant, MissedTickBehavior, interval_at},
 };
 use tracing::{info, warn};
@@ -45,6 +45,9 @@ const NOTE_EVERY: Duration = Duration::from_secs(60);
 /// A use so soon after one that was noted is not.
 const SAME_USE: i64 = 5 * 60;
 
+/// The longest wait for a turn.
+const TURN_LIMIT: Duration = Duration::from_secs(2);
+
 /// What a token is called in the audit.
 const KIND: &str = "token";
 
@@ -55,6 +58,8 @@ pub struct Access {
     // The token of the settings: it lets in whoever starts the process, also when all others are gone.
     bootstrap: Token,
     known: watch::Sender<Arc<Known>>,
+    // One change at a time in this process: those that wait for the lock would take the connections of the poll.
+    turn: tokio::sync::Mutex<()>,
     // One reads at a time, so that nothing older takes the place of something newer.
     learning: tokio::sync::Mutex<()>,
 }
@@ -129,8 +134,8 @@ struct Kept {
 impl Access {
     /// Reads the tokens.
     pub async fn open(store: Store, bootstrap: Token, telemetry: Arc<Telemetry>) -> Result<Access, StoreError> {
-        let (known, learning) = (watch::Sender::default(), tokio::sync::Mutex::default());
-        let access = Access { store, telemetry, bootstrap, known, learning };
+        let (known, turn, learning) = (watch::Sender::default(), Default::default(), Default::default());
+        let access = Access { store, telemetry, bootstrap, known, turn, learning };
         access.load().await?;
         Ok(access)
     }
@@ -195,6 +200,7 @@ impl Access {
         let text = token::make().map_err(|_| AccessError::Unavailable("the system gives no random numbers".into()))?;
         let id = Uuid::now_v7();
         let name = spec.name.as_str();
+        let _turn = self.turn().await?;
         let mut write = self.store.lock().await?;
         let there = write.tokens().await?;
         let refused = match there.iter().any(|token| token.name == name) {
@@ -207,8 +213,9 @@ impl Access {
         }
         let digest = Sha256::digest(&text).into();
         let TokenSpec { role, expires_at, .. } = spec;
+        self.record(&mut write, author, of_token(name, Done::Created)).await?;
         write.add_token(&NewToken { name, id, digest, role, created_by: &author.name, expires_at }).await?;
-        self.finish(write, author, (KIND, name, Done::Created)).await?;
+        self.finish(write).await?;
         let made = self.get(name).filter(|token| token.id == id);
         // No answer to a commit says nothing about whether it stands; what is read after it does.
         let made = made.ok_or_else(|| AccessError::Unavailable("the token was not made; try again".into()))?;
@@ -218,13 +225,15 @@ impl Access {
 
     /// Takes a token away.
     pub async fn delete(&self, author: &Author, name: &str) -> Result<(), AccessError> {
+        let _turn = self.turn().await?;
         let mut write = self.store.lock().await?;
         let Some(token) = write.tokens().await?.into_iter().find(|token| token.name == name) else {
             write.release().await?;
             return Err(AccessError::NotFound(name.into()));
         };
+        self.record(&mut write, author, of_token(name, Done::Deleted)).await?;
         write.remove_token(token.id).await?;
-        self.finish(write, author, (KIND, name, Done::Deleted)).await?;
+        self.finish(write).await?;
         if self.get(name).is_some_and(|still| still.id == token.id) {
             return Err(AccessError::Unavailable("the token was not deleted; try again".into()));
         }
@@ -232,16 +241,20 @@ impl Access {
         Ok(())
     }
 
-    // Records what was done, commits it, and learns what stands now.
-    async fn finish(
-        &self,
-        mut write: Write,
-        author: &Author,
-        (kind, name, done): (&str, &str, Done),
-    ) -> Result<(), AccessError> {
-        let changes = [AuditChange { kind: kind.into(), name: name.into(), done }];
-        let retention = self.store.audit_retention();
-        write.record(&NewLine { author, reason: None, revision: None, changes: &changes, retention }).await?;
+    async fn turn(&self) -> Result<MutexGuard<'_, ()>, AccessError> {
+        let turn = tokio::time::timeout(TURN_LIMIT, self.turn.lock()).await;
+        turn.map_err(|_| AccessError::Unavailable("other changes take too long; try again".into()))
+    }
+
+    // Records what is to be done, before it is: a token may take itself away.
+    async fn record(&self, write: &mut Write, author: &Author, change: AuditChange) -> Result<(), AccessError> {
+        let (changes, retention) = ([change], self.store.audit_retention());
+        let line = NewLine { author, reason: None, revision: None, changes: &changes, retention };
+        Ok(write.record(&line).await?)
+    }
+
+    // Commits, and learns what stands now.
+    async fn finish(&self, write: Write) -> Result<(), AccessError> {
         let committed = write.commit().await;
         if let Err(error) = &committed {
             warn!(%error, "a change of who is let in had no answer; finding out whether it stands");
@@ -320,6 +333,10 @@ impl From<StoreError> for AccessError {
     fn from(error: StoreError) -> AccessError {
         AccessError::Unavailable(error.to_string())
     }
+}
+
+fn of_token(name: &str, done: Done) -> AuditChange {
+    AuditChange { kind: KIND.into(), name: name.into(), done }
 }
 
 fn unknown_end(error: StoreError) -> AccessError {

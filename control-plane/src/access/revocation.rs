@@ -7,7 +7,7 @@
 use super::{Access, AccessError, Known};
 use crate::{
     author::Author,
-    store::{Done, Revocation},
+    store::{AuditChange, Done, Revocation},
 };
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -42,6 +42,7 @@ impl Access {
 
     /// Lets a node in no more. One that is not let in already stays so, and nothing is recorded.
     pub async fn revoke(&self, author: &Author, id: &str) -> Result<Revocation, AccessError> {
+        let _turn = self.turn().await?;
         let mut write = self.store.lock().await?;
         let there = write.revocations().await?;
         if let Some(already) = there.iter().find(|revocation| revocation.id == id) {
@@ -53,8 +54,9 @@ impl Access {
             write.release().await?;
             return Err(AccessError::TooMany(MAX_REVOCATIONS));
         }
+        self.record(&mut write, author, of_node(id, Done::Revoked)).await?;
         write.add_revocation(id, &author.name).await?;
-        self.finish(write, author, (KIND, id, Done::Revoked)).await?;
+        self.finish(write).await?;
         let made = self.known().revoked.get(id).cloned();
         let made = made.ok_or_else(|| AccessError::Unavailable("the node was not revoked; try again".into()))?;
         info!(node.id = id, author = %author.name, "a node was revoked");
@@ -63,13 +65,15 @@ impl Access {
 
     /// Lets a node in again.
     pub async fn readmit(&self, author: &Author, id: &str) -> Result<(), AccessError> {
+        let _turn = self.turn().await?;
         let mut write = self.store.lock().await?;
         if write.revocations().await?.iter().all(|revocation| revocation.id != id) {
             write.release().await?;
             return Err(AccessError::NotFound(id.into()));
         }
+        self.record(&mut write, author, of_node(id, Done::Readmitted)).await?;
         write.remove_revocation(id).await?;
-        self.finish(write, author, (KIND, id, Done::Readmitted)).await?;
+        self.finish(write).await?;
         if self.is_revoked(id) {
             return Err(AccessError::Unavailable("the node was not admitted again; try again".into()));
         }
@@ -88,4 +92,8 @@ impl Watch {
             std::future::pending().await
         }
     }
+}
+
+fn of_node(id: &str, done: Done) -> AuditChange {
+    AuditChange { kind: KIND.into(), name: id.into(), done }
 }

@@ -1,6 +1,7 @@
 //! Who did what: a line for each thing done, written in its transaction, so that neither stands without the other.
 //!
-//! Lines are numbered without gaps under the lock on the head. Each new line takes the oldest with it that are beyond
+//! Nobody writes a line, and so nobody changes anything, with a token that is not there any more: what a control plane
+//! has not learnt yet, the transaction knows. Lines are numbered without gaps under the lock on the head. Each new line takes the oldest with it that are beyond
 //! the limit, a few at a time, so there is nothing to clean up.
 
 use super::{
@@ -107,6 +108,11 @@ pub(crate) struct NewLine<'a> {
     pub(crate) changes: &'a [AuditChange],
     /// How many lines are kept.
     pub(crate) retention: u64,
+}
+
+/// Why there is no line.
+pub(super) fn no_such_token() -> StoreError {
+    StoreError::Unavailable("the token of the request was deleted a moment ago; nothing was changed".into())
 }
 
 /// A filter as both databases take it.

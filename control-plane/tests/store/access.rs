@@ -1,13 +1,14 @@
 //! Admin tokens over one database and several control planes.
 
-use crate::harness::{Database, Instance, PATIENCE, on_both};
+use crate::harness::{Database, Instance, PATIENCE, on_both, proposal, route};
 use control_plane::{
     access::{Access, AccessError, Holder, MAX_REVOCATIONS, MAX_TOKENS, TokenSpec, Unknown},
     author::{Author, Role},
+    commit::{CommitError, Proposal},
     settings::Token,
     telemetry::Telemetry,
 };
-use proto::name::Name;
+use proto::{name::Name, resource::Change};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -21,6 +22,7 @@ on_both!(
     there_are_only_so_many_tokens,
     a_use_is_noted_now_and_then,
     an_instance_that_missed_everything_learns_by_the_poll,
+    nothing_is_written_with_a_token_that_is_gone,
     a_node_is_revoked_and_admitted_again_on_every_instance,
     only_so_many_nodes_are_revoked,
 );
@@ -217,4 +219,31 @@ async fn only_so_many_nodes_are_revoked(database: Database) {
     access.revoke(&author(), "n7").await.unwrap();
     access.readmit(&author(), "n7").await.unwrap();
     access.revoke(&author(), "one-more").await.unwrap();
+}
+
+async fn nothing_is_written_with_a_token_that_is_gone(database: Database) {
+    let (here, there) = (database.instance().await, database.instance().await);
+    let (one, two) = (open(&here).await, open(&there).await);
+    let (made, token) = one.create(&author(), spec("a")).await.unwrap();
+    two.note_uses().await.unwrap();
+    let holder = two.identify(token.as_bytes()).unwrap();
+    let with_it = Author { token: holder.token, ..Author::inside(&holder.name) };
+    let change =
+        || Proposal { author: with_it.clone(), ..proposal(Box::new(|_| Ok(vec![Change::Put(route("a", "1"))]))) };
+    // It takes itself away, and this control plane has not learnt of it.
+    one.delete(&Author { token: Some(made.id), ..author() }, "a").await.unwrap();
+    assert!(two.identify(token.as_bytes()).is_ok());
+    let error = there.committer.commit(change()).await.unwrap_err();
+    assert!(matches!(&error, CommitError::Unavailable { detail } if detail.contains("deleted")), "{error}");
+    two.create(&with_it, spec("b")).await.unwrap_err();
+    two.revoke(&with_it, "n").await.unwrap_err();
+    let mut hand = database.hand().await;
+    for (count, expect) in [
+        ("select count(*) from changes", 0),
+        ("select count(*) from tokens", 0),
+        ("select count(*) from revoked_nodes", 0),
+        ("select count(*) from audit", 2),
+    ] {
+        assert_eq!(hand.count(count).await, expect, "{count}");
+    }
 }

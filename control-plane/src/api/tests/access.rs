@@ -103,6 +103,10 @@ async fn a_token_is_told_once_and_kept_by_nobody() {
     assert!(problem["detail"].as_str().unwrap().contains("no such token"), "{problem}");
     api.get("/v1/tokens/deploy").await.check_problem(404, "not-found");
     api.delete("/v1/tokens/deploy").await.check_problem(404, "not-found");
+    // One may take itself away.
+    let itself = api.token("itself", "admin").await;
+    api.as_holder(&itself, "DELETE", "/v1/tokens/itself", "").await.check(204);
+    api.as_holder(&itself, "GET", "/v1/routes", "").await.check_problem(401, "unauthorized");
     // Another one of the name is another one.
     assert_ne!(api.token("deploy", "editor").await, token);
     api.as_holder(token, "GET", "/v1/upstreams", "").await.check_problem(401, "unauthorized");

@@ -5,6 +5,7 @@ use crate::store::{
     StoreError,
     audit::{
         AuditFilter, AuditLine, CHANGES_TOLD, FORGOTTEN_AT_ONCE, FilterColumns, LineChangeRow, LineRow, NewLine, lines,
+        no_such_token,
     },
     error::{LOAD_LIMIT, within},
 };
@@ -62,12 +63,13 @@ impl SqliteWrite {
     pub(in crate::store) async fn record(&mut self, line: &NewLine<'_>) -> Result<(), StoreError> {
         let connection = self.guard.connection();
         let writing = async {
-            let (id, so_far): (i64, i64) = sqlx::query_as(
+            let written: Option<(i64, i64)> = sqlx::query_as(
                 "insert into audit (id, at, actor, role, peer, request_id, method, path, reason, revision, changes,
                      changes_so_far)
                  select coalesce((select max(id) from audit), 0) + 1, cast(unixepoch('subsec') * 1000 as integer),
                      $1, $2, $3, $4, $5, $6, $7, $8, $9,
                      coalesce((select changes_so_far from audit order by id desc limit 1), 0) + $9
+                 where $10 is null or exists (select 1 from tokens where tokens.id = $10)
                  returning id, changes_so_far",
             )
             .bind(&line.author.name)
@@ -79,8 +81,10 @@ impl SqliteWrite {
             .bind(line.reason)
             .bind(line.revision.map(crate::store::signed))
             .bind(i64::try_from(line.changes.len()).unwrap_or(i64::MAX))
-            .fetch_one(&mut *connection)
+            .bind(line.author.token.map(|token| token.as_bytes().to_vec()))
+            .fetch_optional(&mut *connection)
             .await?;
+            let Some((id, so_far)) = written else { return Ok(false) };
             for change in line.changes {
                 sqlx::query("insert into audit_changes (audit, kind, name, what) values ($1, $2, $3, $4)")
                     .bind(id)
@@ -107,8 +111,8 @@ impl SqliteWrite {
                 // The line itself stays, however much it changed.
                 sqlx::query(statement).bind(from.min(id)).execute(&mut *connection).await?;
             }
-            Ok::<_, sqlx::Error>(())
+            Ok::<_, sqlx::Error>(true)
         };
-        within(line.limit(), writing).await
+        if within(line.limit(), writing).await? { Ok(()) } else { Err(no_such_token()) }
     }
 }

@@ -53,7 +53,7 @@ pub(super) fn delete_token() -> Value {
         .about(
             "It opens nothing any more: here at once, and within about a second on every other control plane of the \
              database. One that cannot reach the database goes on with the tokens that it knows until it does, for \
-             reads; writes need the database. A token may delete itself.",
+             reads; nothing is written with a token that is gone, wherever it is shown. A token may delete itself.",
         )
         .parameter("name")
         .response(204, "It is gone.", None, &[])
@@ -99,7 +99,8 @@ pub(super) fn revoke_node() -> Value {
              can be again. It goes on with the configuration that it has until somebody stops it. Whoever got hold of \
              a node has seen the join token too, and can join under another id: give the control planes another \
              `--join-token`; nodes that have a certificate need none. The node comes back only when it is admitted \
-             again. Any id can be revoked, also that of a node that is not known here any more; twice is once.",
+             again. Where nodes have no certificates (no `--tls-ca-dir`) an id is only what a node says of itself. Any \
+             id can be revoked, also that of a node that is not known here any more; twice is once.",
         )
         .parameter("id")
         .answer(200, "It is not let in any more.", "Revocation", &revocation(), &[])
