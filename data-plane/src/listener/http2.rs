@@ -31,9 +31,11 @@ use std::{
 /// How a connection of HTTP/2 begins.
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// How much of a body may come before somebody wants it: of a stream, and of all streams of a connection.
-const STREAM_WINDOW: u32 = 256 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// How much of a body may come before somebody wants it. A connection has room for as many as it may have streams: those
+/// that nobody reads do not hold up the others.
+const STREAM_WINDOW: u32 = 128 * 1024;
+/// The largest window there is (RFC 9113, 6.9.1).
+const MOST_WINDOW: u32 = i32::MAX as u32;
 /// How much of an answer waits for the client to take it.
 const SEND_BUFFER: usize = 64 * 1024;
 const FRAME: u32 = 16 * 1024;
@@ -77,7 +79,7 @@ impl Driver<'_> {
         let settings = &self.clients.local.settings;
         let handshake = Builder::new()
             .initial_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
+            .initial_connection_window_size(STREAM_WINDOW.saturating_mul(settings.http2_max_streams).min(MOST_WINDOW))
             .max_frame_size(FRAME)
             .max_header_list_size(u32::try_from(settings.max_header_bytes).unwrap_or(u32::MAX))
             .max_concurrent_streams(settings.http2_max_streams)

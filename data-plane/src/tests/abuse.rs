@@ -5,11 +5,19 @@ use super::{
         ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, PUSH_PROMISE, RST_STREAM,
         SETTINGS, WINDOW_UPDATE, block, frame, read,
     },
-    harness::{Backend, Conn, Node, forward, respond, settings},
+    harness::{Backend, Conn, DEADLINE, Node, forward, ok, respond, settings},
 };
 use crate::settings::Settings;
+use http::Request;
+use socket2::{Domain, Socket, Type};
 use std::{
-    sync::mpsc::channel,
+    future::poll_fn,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+        mpsc::channel,
+    },
     time::{Duration, Instant},
 };
 
@@ -150,6 +158,66 @@ fn a_small_head_that_becomes_large_is_refused() {
         client.try_send(&frame(HEADERS, LAST, 1, &bomb));
         assert_ne!(end(&mut client, 1), End::Answered(Some(200)));
     }
+}
+
+#[test]
+fn uploads_that_nobody_reads_hold_up_nobody_else() {
+    const STREAMS: usize = 12;
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    // Accepted sockets inherit it: not much is on the way.
+    listener.set_recv_buffer_size(16 * 1024).unwrap();
+    listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    listener.listen(64).unwrap();
+    let (_over, go) = channel::<()>();
+    let go = Mutex::new(go);
+    let backend = Backend::on(listener.into(), move |_, mut conn| {
+        let Some(head) = conn.head() else { return };
+        if head.line.starts_with("POST /small") {
+            conn.try_read(1);
+            conn.send(ok("done"));
+        }
+        // Nothing is read any more, until all is over.
+        go.lock().unwrap().recv().ok();
+    });
+    let settings = Settings { http2_max_streams: STREAMS as u32 + 1, ..settings() };
+    let node = Node::with(settings, &forward(&[backend.address]));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(node.address).await.unwrap();
+        let (client, connection) = h2::client::handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        let post = |path: &str| Request::post(format!("http://a{path}")).body(()).unwrap();
+        let sent = Arc::<AtomicUsize>::default();
+        for _ in 0..STREAMS {
+            let mut client = client.clone().ready().await.unwrap();
+            let (response, mut upload) = client.send_request(post("/large"), false).unwrap();
+            let sent = sent.clone();
+            tokio::spawn(async move {
+                let _response = response;
+                loop {
+                    upload.reserve_capacity(64 * 1024);
+                    let Some(Ok(room)) = poll_fn(|cx| upload.poll_capacity(cx)).await else { return };
+                    sent.fetch_add(room, SeqCst);
+                    upload.send_data(vec![b'x'; room].into(), false).unwrap();
+                }
+            });
+        }
+        // All of them wait for room.
+        let (mut before, mut since) = (0, Instant::now());
+        while since.elapsed() < Duration::from_millis(500) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            let now = sent.load(SeqCst);
+            if now != before {
+                (before, since) = (now, Instant::now());
+            }
+        }
+        assert!(before > STREAMS * 128 * 1024, "{before}");
+        let mut client = client.clone().ready().await.unwrap();
+        let (response, mut upload) = client.send_request(post("/small"), false).unwrap();
+        upload.send_data("x".into(), true).unwrap();
+        let response = tokio::time::timeout(DEADLINE, response).await.expect("an answer").unwrap();
+        assert_eq!(response.status(), 200);
+    });
 }
 
 #[test]
