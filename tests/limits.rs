@@ -1,9 +1,10 @@
 //! What a client may not do, and what it gets for it; nobody else notices.
 
 use crate::harness::{
-    http::{Request, raw},
+    http::{Request, raw, send},
     stack::ControlPlane,
     upstream::Upstream,
+    wait::eventually,
 };
 use serde_json::json;
 use std::time::Duration;
@@ -66,6 +67,24 @@ fn a_body_is_as_large_as_the_route_allows() {
         format!("POST /small HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n7d0\r\n{chunk}\r\n0\r\n\r\n");
     assert_eq!(status(&raw(node.traffic, chunked.as_bytes(), SILENCE).unwrap()), 413);
     assert_eq!(node.get("/").status, 200);
+}
+
+#[test]
+fn a_node_without_room_turns_away_what_is_new_and_says_so() {
+    let mut node = ControlPlane::start().node_with(&["--max-memory", "1MiB"]);
+    node.spawn();
+    let metrics = eventually("the node knows that it is short of memory", || {
+        let metrics = send(node.status, &Request::get("/metrics")).ok()?.text();
+        metrics.contains("portico_overloaded 1").then_some(metrics)
+    });
+    assert!(metrics.contains("portico_memory_limit_bytes 1048576"), "{metrics}");
+    let refused = node.get("/");
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
+    assert_eq!(refused.json()["reason"], "overloaded");
+    // Whoever looks after it is answered, and it ends in good order.
+    assert_eq!(send(node.status, &Request::get("/livez")).unwrap().status, 200);
+    node.terminate();
+    assert_eq!(node.wait(), Some(0));
 }
 
 #[test]

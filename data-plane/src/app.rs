@@ -7,6 +7,7 @@ mod threads;
 
 use crate::{
     listener::{self, Listener},
+    memory::Memory,
     router::{LiveRouter, Router},
     settings::Settings,
     snapshot::{
@@ -94,8 +95,9 @@ pub async fn build(settings: Settings) -> anyhow::Result<App> {
     };
     let workers = Workers::start(&settings, listeners, &live, &telemetry).context("failed to start the workers")?;
     threads.build(builder)?;
+    let memory = Memory::new(settings.max_memory);
     let control =
-        Control { source, status_listener, telemetry: telemetry.clone(), router: live, status: status.clone() };
+        Control { source, status_listener, telemetry: telemetry.clone(), router: live, status: status.clone(), memory };
     threads.control(control)?;
     let Settings { shutdown_delay, drain_timeout, .. } = settings;
     Ok(App { addresses, status_address, node_id, shutdown_delay, drain_timeout, workers, telemetry, status, threads })

@@ -18,8 +18,10 @@ pub(crate) const IDLE: Duration = Duration::from_secs(1);
 pub(crate) struct Drain {
     begun: Cell<bool>,
     cut: Cell<bool>,
+    // There is no room for connections that do nothing.
+    spare: Cell<bool>,
     open: Cell<usize>,
-    // Wakes each connection once, when the drain begins; by a number that is free again when it is closed.
+    // Wakes each connection, when it has to look at what it does; by a number that is free again when it is closed.
     wakers: RefCell<Vec<Option<Waker>>>,
     free: RefCell<Vec<usize>>,
     listeners: RefCell<Vec<Waker>>,
@@ -48,8 +50,20 @@ impl Drain {
     /// Begins: every connection looks at what it does now.
     pub(crate) fn begin(&self) {
         self.begun.set(true);
+        self.wake();
+        self.listeners.take().into_iter().for_each(Waker::wake);
+    }
+
+    fn wake(&self) {
         let wakers: Vec<Waker> = self.wakers.borrow().iter().flatten().cloned().collect();
-        wakers.into_iter().chain(self.listeners.take()).for_each(Waker::wake);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Whether connections that do nothing are to end for now; when they are, each looks at what it does.
+    pub(crate) fn spare(&self, spare: bool) {
+        if !self.spare.replace(spare) && spare {
+            self.wake();
+        }
     }
 
     /// The deadline has passed: every connection ends, whatever it does.
@@ -103,7 +117,7 @@ impl Drain {
 
     /// When an idle connection ends, if it is to end.
     pub(crate) fn closes_at(&self, idle_since: Instant) -> Option<Instant> {
-        self.begun.get().then(|| idle_since + IDLE)
+        (self.begun.get() || self.spare.get()).then(|| idle_since + IDLE)
     }
 }
 
@@ -146,6 +160,10 @@ mod tests {
         assert_eq!(drain.open(), 1);
         drop(drain.counted());
         drain.emptied().await;
+        assert_eq!(drain.closes_at(Instant::now()), None);
+        drain.spare(true);
+        assert!(drain.closes_at(Instant::now()).is_some() && !drain.begun());
+        drain.spare(false);
         assert_eq!(drain.closes_at(Instant::now()), None);
         drain.begin();
         assert!(drain.closes_at(Instant::now()).is_some_and(|at| at > Instant::now()));

@@ -55,6 +55,10 @@ pub(crate) enum Error {
     Framing(&'static str),
     #[error("the only transfer coding that is understood is chunked")]
     TransferCoding,
+    #[error("the gateway is short of memory; try again later")]
+    Overloaded,
+    #[error("the gateway has as many connections as it may; try again later")]
+    Connections,
     #[error("the gateway opens no tunnels")]
     Connect,
     #[error("the handshake of WebSocket is wrong: {0}")]
@@ -142,6 +146,8 @@ impl Error {
             Error::Query => (Client, StatusCode::BAD_REQUEST, "query_invalid"),
             Error::Framing(_) => (Client, StatusCode::BAD_REQUEST, "framing"),
             Error::TransferCoding => (Client, StatusCode::NOT_IMPLEMENTED, "transfer_coding"),
+            Error::Overloaded => (Gateway, StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
+            Error::Connections => (Gateway, StatusCode::SERVICE_UNAVAILABLE, "connections"),
             Error::Connect => (Client, StatusCode::NOT_IMPLEMENTED, "connect"),
             Error::WebSocket(_) => (Client, StatusCode::BAD_REQUEST, "websocket"),
             Error::Trace => (Client, StatusCode::NOT_IMPLEMENTED, "trace"),

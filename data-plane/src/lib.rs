@@ -4,7 +4,7 @@
 //! [`router`]. One worker a core answers requests without a lock, a shared counter or a wake across threads; everything
 //! that may take its time (the control stream, building routers, the status port) happens on other threads.
 //!
-//! Floors, top to bottom; no import runs back up: app → upkeep → status, snapshot → worker → listener → tls, proxy →
+//! Floors, top to bottom; no import runs back up: app → upkeep, memory → status, snapshot → worker → listener → tls, proxy →
 //! router → filter, pool → telemetry → error → context → inbound → chunked, drain, json, tunnel → wire,
 //! settings.
 
@@ -20,6 +20,7 @@ mod filter;
 mod inbound;
 mod json;
 mod listener;
+mod memory;
 mod pieces;
 mod pool;
 mod proxy;

@@ -61,6 +61,9 @@ pub(crate) fn refuse(
 
 async fn serve(record: &mut Record, body: RequestBody) -> Result<Response<Flow>, Error> {
     admit::admit(record)?;
+    if record.local.telemetry.memory().is_overloaded() {
+        return Err(Error::Overloaded);
+    }
     let (route, captures) = record.find().ok_or(Error::NoRoute)?;
     if let ControlFlow::Break(answer) = route.entry.filters.request(&mut record.context) {
         return Ok(answer.map(Flow::whole));

@@ -3,8 +3,10 @@
 //! Settings are this process's; what it does with traffic is the configuration's, which is the same on every node.
 
 mod listen;
+mod memory;
 
 pub use listen::Listen;
+pub use memory::MaxMemory;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -51,6 +53,9 @@ pub struct Settings {
     /// The most client connections at once.
     #[arg(long, env = "PORTICO_MAX_CONNECTIONS", default_value_t = 10_000, value_parser = at_least_one::<usize>)]
     pub max_connections: usize,
+    /// How much memory the node may use before it turns away what is new: `80%` of what the machine has or its control group allows, a size, or `unlimited`.
+    #[arg(long, env = "PORTICO_MAX_MEMORY", default_value = "80%", value_parser = MaxMemory::parse)]
+    pub max_memory: MaxMemory,
     /// The largest head of a request.
     #[arg(long, env = "PORTICO_MAX_HEADER_BYTES", default_value = "64KiB", value_parser = size)]
     pub max_header_bytes: usize,
@@ -144,6 +149,7 @@ impl Default for Settings {
             workers: 0,
             label: Vec::new(),
             max_connections: 10_000,
+            max_memory: MaxMemory::Percent(80),
             max_header_bytes: 64 * 1024,
             max_headers: 100,
             max_request_body: BodyLimit::Bytes(64 * 1024 * 1024),
@@ -306,6 +312,9 @@ mod tests {
             ["--tls-min-version", "1.1"],
             ["--trusted-proxy", "here"],
             ["--label", "=x"],
+            ["--max-memory", "0%"],
+            ["--max-memory", "101%"],
+            ["--max-memory", "80"],
         ] {
             assert!(parse(&bad).is_err(), "{bad:?}");
         }

@@ -35,6 +35,7 @@ pub(crate) struct Telemetry {
 struct Inner {
     config: ConfigStatus,
     draining: AtomicBool,
+    memory: MemoryStatus,
     connections: AtomicUsize,
     log: Option<LogWriter>,
     // The other ends are the workers'.
@@ -50,6 +51,15 @@ pub(crate) struct ConfigStatus {
     refused: AtomicU64,
 }
 
+/// How much memory there is, and whether that is too little. Written by whoever looks, read by everybody.
+#[derive(Debug, Default)]
+pub(crate) struct MemoryStatus {
+    used: AtomicU64,
+    // 0: there is none.
+    limit: AtomicU64,
+    overloaded: AtomicBool,
+}
+
 // === impl Telemetry ===
 
 impl Telemetry {
@@ -59,6 +69,7 @@ impl Telemetry {
             inner: Arc::new(Inner {
                 config: ConfigStatus::default(),
                 draining: AtomicBool::new(false),
+                memory: MemoryStatus::default(),
                 connections: AtomicUsize::new(0),
                 log: LogWriter::open(&settings.access_log)?,
                 workers: Mutex::default(),
@@ -69,6 +80,11 @@ impl Telemetry {
     /// Which configuration runs.
     pub(crate) fn config(&self) -> &ConfigStatus {
         &self.inner.config
+    }
+
+    /// How much memory is used.
+    pub(crate) fn memory(&self) -> &MemoryStatus {
+        &self.inner.memory
     }
 
     /// From now on the node is not ready.
@@ -163,5 +179,27 @@ impl ConfigStatus {
     /// How many were refused.
     pub(crate) fn refusals(&self) -> u64 {
         self.refused.load(Relaxed)
+    }
+}
+
+// === impl MemoryStatus ===
+
+impl MemoryStatus {
+    /// Somebody looked.
+    pub(crate) fn looked(&self, used: u64, limit: u64, overloaded: bool) {
+        self.used.store(used, Relaxed);
+        self.limit.store(limit, Relaxed);
+        self.overloaded.store(overloaded, Relaxed);
+    }
+
+    /// Whether there is too little: what is new is turned away.
+    pub(crate) fn is_overloaded(&self) -> bool {
+        self.overloaded.load(Relaxed)
+    }
+
+    /// How much is used and how much may be, in bytes; none when there is no limit.
+    pub(crate) fn figures(&self) -> Option<(u64, u64)> {
+        let limit = Some(self.limit.load(Relaxed)).filter(|limit| *limit > 0)?;
+        Some((self.used.load(Relaxed), limit))
     }
 }

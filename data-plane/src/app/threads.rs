@@ -2,6 +2,7 @@
 //! when [`Threads`] is dropped.
 
 use crate::{
+    memory::{self, Memory},
     pool::Resolver,
     router::LiveRouter,
     snapshot::{Builder, Order, discovery::Discovery, disk::Stored, keeper::Keeper, mailbox::Mailbox, state::Status},
@@ -46,6 +47,8 @@ pub(super) struct Control {
     pub(super) telemetry: Telemetry,
     pub(super) router: LiveRouter,
     pub(super) status: Status,
+    /// None when there is no limit.
+    pub(super) memory: Option<Memory>,
 }
 
 /// Where configurations come from.
@@ -116,11 +119,14 @@ impl Drop for Threads {
 impl Control {
     // A task each, so that a panic of one leaves the others alone.
     async fn run(self, orders: Mailbox<Order>) {
-        let Control { source, status_listener, telemetry, router, status } = self;
+        let Control { source, status_listener, telemetry, router, status, memory } = self;
         drop(tokio::spawn(upkeep(router.clone(), status, Resolver::system())));
         let listener =
             status_listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(status_listener));
         drop(tokio::spawn(expiry::watch(router.clone())));
+        if let Some(memory) = memory {
+            drop(tokio::spawn(memory::watch(memory, telemetry.clone())));
+        }
         match listener {
             Ok(listener) => drop(tokio::spawn(status::serve(listener, telemetry, router))),
             Err(error) => tracing::error!(%error, "the status port does not answer"),

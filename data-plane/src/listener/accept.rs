@@ -4,6 +4,7 @@ use super::{connection::serve, http1::Scratch};
 use crate::{
     context::{Door, Peer},
     drain::Drain,
+    error::Error,
     proxy::Local,
     settings::Settings,
     telemetry::{Telemetry, counters::count},
@@ -44,6 +45,8 @@ pub(crate) struct Clients {
     pub(super) scratch: Scratch,
     /// What listeners of the scheme https shake hands with.
     pub(super) tls: Option<ServerTls>,
+    /// How many clients are turned away at this moment.
+    pub(super) turned_away: Cell<usize>,
     telemetry: Telemetry,
     trusted: Rc<[IpNet]>,
     max: usize,
@@ -62,15 +65,17 @@ impl Clients {
             date: Cell::new(date()),
             scratch: Scratch::default(),
             tls,
+            turned_away: Cell::new(0),
             telemetry: telemetry.clone(),
             trusted: settings.trusted_proxy.clone().into(),
             max: settings.max_connections,
         }
     }
 
-    /// Looks at the clock for the date of answers. A worker does so now and then.
+    /// Looks at the clock for the date of answers, and whether there is room for idle clients. A worker does so now and then.
     pub(crate) fn tick(&self) {
         self.date.set(date());
+        self.drain.spare(self.telemetry.memory().is_overloaded());
     }
 
     fn admit(self: &Rc<Clients>, stream: TcpStream, address: SocketAddr, door: &Rc<Door>) {
@@ -79,13 +84,16 @@ impl Clients {
         tokio::task::spawn_local(serve(self.clone(), stream, address, door.clone()));
     }
 
-    pub(super) fn seat(&self) -> Option<Seat<'_>> {
+    pub(super) fn seat(&self) -> Result<Seat<'_>, Error> {
+        if self.telemetry.memory().is_overloaded() {
+            return Err(Error::Overloaded);
+        }
         let connections = self.telemetry.connections();
         if connections.fetch_add(1, Relaxed) >= self.max {
             connections.fetch_sub(1, Relaxed);
-            return None;
+            return Err(Error::Connections);
         }
-        Some(Seat(&self.telemetry))
+        Ok(Seat(&self.telemetry))
     }
 
     pub(super) fn peer(&self, door: &Rc<Door>, address: SocketAddr) -> Peer {

@@ -3,18 +3,30 @@
 use super::{accept::Clients, http1, http2, proxy_protocol};
 use crate::{
     context::{Door, Peer},
-    error::Fault,
+    error::{Error, Fault},
     inbound::{ClientSocket, HEAD_ROOM, Inbound, Preread},
     telemetry::counters::count,
     wire::{Elapsed, Wire},
 };
 use bytes::{Buf, BytesMut};
 use proto::matching::Scheme;
-use std::{future::poll_fn, net::SocketAddr, pin::pin, rc::Rc, task::Poll, time::Instant};
-use tokio::{io::AsyncReadExt, net::TcpStream};
+use std::{
+    future::poll_fn,
+    net::SocketAddr,
+    pin::pin,
+    rc::Rc,
+    task::Poll,
+    time::{Duration, Instant},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
 
-const FULL: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 1\r\nconnection: close\r\n\r\n";
+/// How many clients that are turned away are waited for at once, so that they can read why, and how long.
+const MOST_TURNED_AWAY: usize = 128;
+const TURNED_AWAY: Duration = Duration::from_secs(1);
 
 /// A connection, and what was read of it.
 struct Opened {
@@ -31,15 +43,37 @@ struct Unopened(Option<&'static str>);
 pub(super) async fn serve(clients: Rc<Clients>, stream: TcpStream, address: SocketAddr, door: Rc<Door>) {
     let drain = &clients.drain;
     let _counted = drain.counted();
-    let Some(_seat) = clients.seat() else {
-        count(&clients.local.counters.refused, 1);
-        // Whoever does not take it did not want it.
-        stream.try_write(FULL).ok();
-        return;
+    let _seat = match clients.seat() {
+        Ok(seat) => seat,
+        Err(error) => return Box::pin(turn_away(&clients, stream, &door, &error)).await,
     };
     let _place = poll_fn(|cx| Poll::Ready(drain.enter(cx.waker()))).await;
     let mut served = pin!(open_and_serve(&clients, Opened { stream, read: BytesMut::new(), address }, &door));
     poll_fn(|cx| if drain.is_cut() { Poll::Ready(()) } else { served.as_mut().poll(cx) }).await;
+}
+
+// Says why, in the clear only, for a handshake costs more than there is. A client that sends meanwhile would see a reset
+// instead of the answer: its bytes are taken and thrown away for a moment.
+async fn turn_away(clients: &Rc<Clients>, mut stream: TcpStream, door: &Rc<Door>, error: &Error) {
+    let local = &clients.local;
+    count(&local.counters.refused, 1);
+    local.counters.fail(None, error.reason(), error.fault());
+    let waiting = &clients.turned_away;
+    // Whoever does not take it did not want it.
+    if door.scheme == Scheme::Https
+        || stream.try_write(&http1::unasked(clients, error)).is_err()
+        || waiting.get() >= MOST_TURNED_AWAY
+    {
+        return;
+    }
+    waiting.set(waiting.get() + 1);
+    let read = async {
+        stream.shutdown().await.ok();
+        let mut thrown_away = [0; 1024];
+        while stream.read(&mut thrown_away).await.is_ok_and(|n| n > 0) {}
+    };
+    timeout(TURNED_AWAY, read).await.ok();
+    waiting.set(waiting.get() - 1);
 }
 
 async fn open_and_serve(clients: &Rc<Clients>, mut opened: Opened, door: &Rc<Door>) {

@@ -314,6 +314,16 @@ impl Connection<'_> {
     }
 }
 
+/// An answer of the gateway's own to a client that was not even asked what it wants.
+pub(super) fn unasked(clients: &Clients, error: &Error) -> Vec<u8> {
+    let (parts, body) = error.answer(&clients.local.request_id()).into_parts();
+    let mut out = Vec::with_capacity(1024);
+    let framing = AnswerFraming::Length(body.len() as u64);
+    encode::head(&parts, framing, Persistence::Close, &clients.date.get(), &mut out);
+    out.extend_from_slice(&body);
+    out
+}
+
 fn framing(status: StatusCode, body: &AnswerBody, asked: Asked) -> AnswerFraming {
     let bodiless = status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     match body.size_hint().exact() {

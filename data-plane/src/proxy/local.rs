@@ -29,6 +29,7 @@ pub(crate) struct Local {
     pub(crate) upstreams: Upstreams,
     pub(crate) counters: Counters,
     pub(crate) log: LogBuffer,
+    pub(crate) telemetry: Telemetry,
     /// Whether answers say that the connection ends.
     pub(crate) draining: Cell<bool>,
     /// Where tunnels read into.
@@ -64,6 +65,7 @@ impl Local {
             upstreams: Upstreams::default(),
             counters: Counters::default(),
             log: telemetry.log_buffer(),
+            telemetry: telemetry.clone(),
             draining: Cell::new(false),
             scratch: RefCell::default(),
             router: RefCell::new(router.cache()),
@@ -81,7 +83,7 @@ impl Local {
     }
 
     /// A new request id.
-    pub(super) fn request_id(&self) -> HeaderValue {
+    pub(crate) fn request_id(&self) -> HeaderValue {
         self.ids.borrow_mut().next()
     }
 

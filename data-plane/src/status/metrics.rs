@@ -46,6 +46,8 @@ pub(super) struct Metrics {
     config_refused: u64,
     log_dropped: u64,
     ready: bool,
+    overloaded: bool,
+    memory: Option<(u64, u64)>,
 }
 
 #[derive(Clone, Debug)]
@@ -96,6 +98,8 @@ impl Metrics {
             config_refused: config.refusals(),
             log_dropped: telemetry.log_dropped(),
             ready: telemetry.is_ready(),
+            overloaded: telemetry.memory().is_overloaded(),
+            memory: telemetry.memory().figures(),
         }
     }
 
@@ -202,7 +206,7 @@ impl Collector for Metrics {
         let counts = &self.counts;
         for (name, help, n) in [
             ("portico_connections_accepted", "Client connections that were accepted", counts.accepted),
-            ("portico_connections_refused", "Client connections beyond the node's limit", counts.refused),
+            ("portico_connections_refused", "Client connections beyond the node's limits", counts.refused),
             ("portico_retries", "Tries of requests after the first", counts.retries),
             ("portico_panics", "Requests that ended by a panic", counts.panics),
             ("portico_log_dropped", "Lines of the access log that were lost", self.log_dropped),
@@ -218,9 +222,19 @@ impl Collector for Metrics {
             ("portico_config_revision", "The revision that runs", self.revision as f64),
             ("portico_config_age_seconds", "How long it has been running", age),
             ("portico_ready", "Whether the node is ready", f64::from(u8::from(self.ready))),
+            ("portico_overloaded", "Whether the node is short of memory", f64::from(u8::from(self.overloaded))),
         ] {
             let encoder = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             ConstGauge::new(n).encode(encoder)?;
+        }
+        for (name, help, n) in self.memory.into_iter().flat_map(|(used, limit)| {
+            [
+                ("portico_memory_used_bytes", "Memory that the process holds", used),
+                ("portico_memory_limit_bytes", "How much of it is too much", limit),
+            ]
+        }) {
+            let encoder = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            ConstGauge::new(n as f64).encode(encoder)?;
         }
         Ok(())
     }

@@ -9,8 +9,9 @@ mod http1;
 mod http2;
 mod reach;
 
+pub(super) use client::{Client, Protocol};
+
 use super::harness::{Backend, Node, settings};
-use client::Protocol;
 use proto::resource::Kind;
 use serde_json::{Value, json};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -20,7 +21,7 @@ const HEAD: &str = "HEAD";
 
 /// What a client gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Seen {
+pub(super) enum Seen {
     /// The upstream's answer, whole.
     Whole(u16, String),
     /// An answer that does not look whole.
@@ -75,7 +76,7 @@ fn try_all(protocol: Protocol, trials: &[Trial], seens: &HeadSeens) {
         })
         .collect();
     let node = Node::with(settings(), &resources);
-    let mut client = client::Client::new(protocol, node.address);
+    let mut client = Client::new(protocol, node.address);
     let mut wrong = Vec::new();
     for (at, trial) in trials.iter().enumerate() {
         let what = format!("{} by {protocol:?}", trial.name);

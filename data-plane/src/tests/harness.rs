@@ -146,6 +146,11 @@ impl Node {
         self.live.load_full()
     }
 
+    /// Whether it is short of memory.
+    pub(super) fn overload(&self, overloaded: bool) {
+        self.telemetry.memory().looked(2, 1, overloaded);
+    }
+
     /// Which endpoints are healthy, in the order of the upstream `back`.
     pub(super) fn healthy(&self) -> Vec<bool> {
         let router = self.live.load_full();

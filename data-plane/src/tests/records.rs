@@ -107,7 +107,9 @@ fn connections_beyond_the_limit_are_turned_away() {
     first.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(first.response().status(), 200);
     let mut second = node.connect();
-    assert_eq!(second.response().status(), 503);
+    let response = second.response();
+    assert_eq!((response.status(), response.reason().as_str()), (503, "connections"));
+    assert_eq!((response.header("retry-after"), response.header("connection")), (Some("1"), Some("close")));
     assert!(second.is_closed());
     assert_eq!(node.counts().refused, 1);
     drop(first);

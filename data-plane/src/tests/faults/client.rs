@@ -9,19 +9,19 @@ use tokio::runtime::Runtime;
 
 /// What a client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Protocol {
+pub(in crate::tests) enum Protocol {
     Http1,
     Http2,
 }
 
 /// A client with one connection, or one after another.
-pub(super) enum Client {
+pub(in crate::tests) enum Client {
     Http1(SocketAddr, Option<Conn>),
     Http2(Runtime, h2::client::SendRequest<Bytes>),
 }
 
 impl Client {
-    pub(super) fn new(protocol: Protocol, address: SocketAddr) -> Client {
+    pub(in crate::tests) fn new(protocol: Protocol, address: SocketAddr) -> Client {
         match protocol {
             Protocol::Http1 => Client::Http1(address, None),
             Protocol::Http2 => {
@@ -38,7 +38,7 @@ impl Client {
     }
 
     /// Asks, and calls back when the head of the answer is there.
-    pub(super) fn ask(&mut self, method: &str, path: &str, what: &str, head_seen: impl FnOnce()) -> Seen {
+    pub(in crate::tests) fn ask(&mut self, method: &str, path: &str, what: &str, head_seen: impl FnOnce()) -> Seen {
         match self {
             Client::Http1(address, kept) => {
                 let mut conn = kept.take().unwrap_or_else(|| Conn::new(TcpStream::connect(*address).unwrap()));

@@ -3,9 +3,7 @@
 use super::{
     Expect::{self, Cut, Refused, Whole},
     Fate::{self, Closed, Kept},
-    GET, HEAD, Trial,
-    client::Protocol,
-    head_seens, try_all, upstream,
+    GET, HEAD, Protocol, Trial, head_seens, try_all, upstream,
 };
 use crate::tests::harness::{Backend, Conn, ok};
 use serde_json::json;
