@@ -60,7 +60,7 @@ impl Discovery {
 
     // Wherever it is connected.
     async fn is_taken(&self, id: &str) -> bool {
-        let found = self.admission.fleet.page(1, |node| node.id == id).await;
+        let found = self.admission.fleet.page(1, |other| other == id, |_| true).await;
         found.nodes.first().is_some_and(|node| node.live)
     }
 }
