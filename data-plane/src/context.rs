@@ -10,7 +10,7 @@ mod values;
 pub(crate) use body::RequestBody;
 pub(crate) use cookie::{cookie, strip_cookie};
 pub(crate) use hop::{is_hop_by_hop, strip_hop_by_hop, strip_known, strip_named, strip_untrailable};
-pub(crate) use upload::{Upload, UploadBody, UploadFault};
+pub(crate) use upload::{BodyCopy, Upload, UploadBody, UploadFault};
 pub(crate) use values::Values;
 
 use crate::wire::Wire;
@@ -25,7 +25,7 @@ use std::{
 };
 
 /// A request's head. Until it is admitted it is what the client sent, afterwards what the upstream may see.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Context {
     /// The method.
     pub(crate) method: Method,
@@ -112,7 +112,7 @@ impl Context {
 // === impl Peer ===
 
 impl Peer {
-    /// The same, with a wire for a stream of its connection.
+    /// The same, with a wire of its own: for a stream of its connection, or for what is done on its behalf.
     pub(crate) fn of_stream(&self, now: Instant) -> Peer {
         Peer {
             listener: self.listener.clone(),

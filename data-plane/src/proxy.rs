@@ -11,6 +11,7 @@ mod forward;
 mod forwarded;
 mod local;
 mod locate;
+mod mirror;
 mod passage;
 mod record;
 mod upgrade;

@@ -15,7 +15,7 @@ mod split;
 mod table;
 mod tree;
 
-pub(crate) use entry::{Action, Forward, HeldEntry, RouteEntry, Side};
+pub(crate) use entry::{Action, Forward, HeldEntry, Mirror, RouteEntry, Side};
 pub(crate) use live::{LiveRouter, Retired, RouterCache};
 
 use crate::pool::Pool;

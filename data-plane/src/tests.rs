@@ -19,6 +19,7 @@ mod headers;
 mod health;
 mod http2;
 mod listeners;
+mod mirror;
 mod overload;
 mod records;
 mod retries;

@@ -155,6 +155,7 @@ impl Worker {
             clients.drain.emptied().await;
         }
         upkeep.abort();
+        local.end();
         local.log.hand_off();
     }
 }

@@ -1,8 +1,10 @@
 //! Routes, checked.
 
+mod mirror;
 mod split;
 mod upgrades;
 
+pub use mirror::Mirror;
 pub use split::{Destination, Split, SplitSide};
 pub use upgrades::Upgrades;
 
@@ -70,6 +72,8 @@ pub struct Forward {
     pub timeouts: Timeouts<Option<std::time::Duration>>,
     /// What clients may switch to.
     pub upgrades: Upgrades,
+    /// Who gets a copy.
+    pub mirror: Option<Mirror>,
 }
 
 /// How the path changes.
@@ -146,7 +150,8 @@ impl Route {
     pub fn upstreams(&self) -> Vec<(&Name, String)> {
         match &self.action {
             Action::Forward(forward) => {
-                let upstreams = forward.destination.upstreams().into_iter();
+                let mirror = forward.mirror.as_ref().map(|mirror| (&mirror.upstream, "mirror/upstream".to_string()));
+                let upstreams = forward.destination.upstreams().into_iter().chain(mirror);
                 upstreams.map(|(name, pointer)| (name, format!("/forward/{pointer}"))).collect()
             }
             Action::Redirect(_) | Action::Respond(_) => Vec::new(),
@@ -185,7 +190,9 @@ impl Forward {
         });
         let timeouts = Timeouts::check(message.timeouts.as_ref(), faults);
         let upgrades = faults.at("upgrades", |faults| Upgrades::check(message.upgrades.as_ref(), faults));
-        Some(Forward { destination: destination?, rewrite, host, timeouts, upgrades })
+        let mirror = message.mirror.as_ref();
+        let mirror = mirror.and_then(|mirror| faults.at("mirror", |faults| Mirror::check(mirror, faults)));
+        Some(Forward { destination: destination?, rewrite, host, timeouts, upgrades, mirror })
     }
 }
 

@@ -203,7 +203,11 @@ impl Snapshot {
         self.take(&key);
         let shard = shard_of(&key);
         for (target, _) in entry.checked.references() {
-            self.references.shard_mut(shard).entry(target).or_default().push(key.clone());
+            let referrers = self.references.shard_mut(shard).entry(target).or_default();
+            // One that refers to it twice is one referrer.
+            if referrers.last() != Some(&key) {
+                referrers.push(key.clone());
+            }
         }
         self.entries.shard_mut(shard).insert(key, entry);
         self.len += 1;

@@ -19,6 +19,8 @@ pub(crate) enum RequestBody {
     Http1(InboundBody),
     /// It comes by HTTP/2.
     Http2(StreamedBody),
+    /// It is here; `None` once it was taken.
+    Whole(Option<Bytes>),
 }
 
 impl RequestBody {
@@ -40,6 +42,7 @@ impl Body for RequestBody {
             RequestBody::None => Poll::Ready(None),
             RequestBody::Http1(body) => Pin::new(body).poll_frame(cx).map_err(|_| UploadFault::Broken),
             RequestBody::Http2(body) => Pin::new(body).poll_frame(cx),
+            RequestBody::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
         }
     }
 
@@ -48,6 +51,7 @@ impl Body for RequestBody {
             RequestBody::None => true,
             RequestBody::Http1(body) => body.is_end_stream(),
             RequestBody::Http2(body) => body.is_end_stream(),
+            RequestBody::Whole(bytes) => bytes.is_none(),
         }
     }
 
@@ -56,6 +60,7 @@ impl Body for RequestBody {
             RequestBody::None => SizeHint::with_exact(0),
             RequestBody::Http1(body) => body.size_hint(),
             RequestBody::Http2(body) => body.size_hint(),
+            RequestBody::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
         }
     }
 }

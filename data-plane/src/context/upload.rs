@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use proto::route::BodyLimit;
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -43,6 +43,22 @@ pub(crate) struct UploadBody {
     back: Option<Bytes>,
     begun: bool,
     upload: Rc<Upload>,
+    // Another gets it too. The other end is who sends that.
+    copy: Option<Rc<BodyCopy>>,
+}
+
+/// A copy of a body, made while that is sent.
+#[derive(Debug)]
+pub(crate) struct BodyCopy {
+    max: usize,
+    state: RefCell<Copied>,
+}
+
+#[derive(Debug)]
+enum Copied {
+    Part(Vec<u8>),
+    Whole(Vec<u8>),
+    TooLarge,
 }
 
 // === impl Upload ===
@@ -51,6 +67,36 @@ impl Upload {
     /// How many bytes came.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.get()
+    }
+}
+
+// === impl BodyCopy ===
+
+impl BodyCopy {
+    /// The copy, if all of the body came and was not too large; otherwise whether it was.
+    pub(crate) fn take(&self) -> Result<Vec<u8>, bool> {
+        match self.state.replace(Copied::TooLarge) {
+            Copied::Whole(bytes) => Ok(bytes),
+            Copied::Part(_) => Err(false),
+            Copied::TooLarge => Err(true),
+        }
+    }
+
+    fn push(&self, data: &[u8]) {
+        let mut state = self.state.borrow_mut();
+        match &mut *state {
+            Copied::Part(bytes) if bytes.len() + data.len() <= self.max => bytes.extend_from_slice(data),
+            Copied::Part(_) => *state = Copied::TooLarge,
+            // Who took the copy has what there was.
+            Copied::Whole(_) | Copied::TooLarge => {}
+        }
+    }
+
+    fn end(&self) {
+        let mut state = self.state.borrow_mut();
+        if let Copied::Part(bytes) = &mut *state {
+            *state = Copied::Whole(std::mem::take(bytes));
+        }
     }
 }
 
@@ -70,12 +116,19 @@ impl UploadBody {
             return Err(UploadFault::TooLarge);
         }
         let length = incoming.size_hint().exact();
-        Ok(Some(UploadBody { incoming, length, left, back: None, begun: false, upload: Rc::default() }))
+        Ok(Some(UploadBody { incoming, length, left, back: None, begun: false, upload: Rc::default(), copy: None }))
     }
 
     /// What becomes of it.
     pub(crate) fn upload(&self) -> Rc<Upload> {
         self.upload.clone()
+    }
+
+    /// Has it copied, up to so many bytes. Nothing of it was taken yet.
+    pub(crate) fn copy(&mut self, max: usize) -> Rc<BodyCopy> {
+        let copy = Rc::new(BodyCopy { max, state: RefCell::new(Copied::Part(Vec::new())) });
+        self.copy = Some(copy.clone());
+        copy
     }
 
     /// Its length, if the client said so.
@@ -105,7 +158,10 @@ impl UploadBody {
             self.begun = true;
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
-        let Some(frame) = ready!(Pin::new(&mut self.incoming).poll_frame(cx)) else { return Poll::Ready(None) };
+        let Some(frame) = ready!(Pin::new(&mut self.incoming).poll_frame(cx)) else {
+            self.copy.iter().for_each(|copy| copy.end());
+            return Poll::Ready(None);
+        };
         let mut frame = frame?;
         if let Some(data) = frame.data_ref() {
             let len = data.len() as u64;
@@ -114,6 +170,13 @@ impl UploadBody {
                 return Poll::Ready(Some(Err(UploadFault::TooLarge)));
             }
             self.left -= len;
+            if let Some(copy) = &self.copy {
+                copy.push(data);
+                // One whose length was told ends with its last piece.
+                if self.incoming.is_end_stream() {
+                    copy.end();
+                }
+            }
         } else if let Some(trailers) = frame.trailers_mut() {
             strip_untrailable(trailers);
         }
@@ -150,5 +213,24 @@ mod tests {
         assert_eq!((body.len(), body.has_begun()), (Some(5), false));
         assert_eq!(poll_fn(|cx| body.poll_frame(cx)).await.unwrap().unwrap().into_data().unwrap(), "hello");
         assert_eq!(body_of("5\r\nhello\r\n0\r\n\r\n", BodyFraming::Chunked).await.len(), None);
+    }
+
+    #[tokio::test]
+    async fn a_copy_is_whole_or_none() {
+        let copied = async |max: usize, pieces: &[&'static str], end: bool| {
+            let body = RequestBody::Whole(Some(Bytes::from_static(b"first")));
+            let mut body = UploadBody::new(body, BodyLimit::Unlimited).unwrap().unwrap();
+            let copy = body.copy(max);
+            for piece in pieces {
+                copy.push(piece.as_bytes());
+            }
+            if end {
+                poll_fn(|cx| body.poll_frame(cx)).await.unwrap().unwrap();
+            }
+            copy.take()
+        };
+        assert_eq!(copied(8, &["abc"], true).await, Ok(b"abcfirst".to_vec()));
+        assert_eq!(copied(7, &["abc"], true).await, Err(true));
+        assert_eq!(copied(8, &["abc"], false).await, Err(false));
     }
 }

@@ -5,6 +5,7 @@ use super::{
     body::Flow,
     local::LocalRoute,
     locate::rewrite,
+    mirror,
     record::{Record, VIA},
     upgrade,
 };
@@ -16,11 +17,11 @@ use crate::{
 };
 use http::{Response, StatusCode, header};
 use proto::{matching::Captures, upstream::Balance};
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, rc::Rc};
 
 pub(super) async fn forward(
     record: &mut Record,
-    route: &LocalRoute,
+    route: &Rc<LocalRoute>,
     forward: &Forward,
     captures: Captures,
     body: RequestBody,
@@ -40,7 +41,7 @@ pub(super) async fn forward(
     }
     let settings = &record.local.settings;
     let limit = route.entry.request_body.unwrap_or(settings.max_request_body);
-    let body = UploadBody::new(body, limit).map_err(Error::Upload)?;
+    let mut body = UploadBody::new(body, limit).map_err(Error::Upload)?;
     record.upload = body.as_ref().map(UploadBody::upload);
     let target = match &forward.rewrite {
         Some(change) => Some(rewrite(change, &route.values(&record.context, captures))?),
@@ -55,6 +56,10 @@ pub(super) async fn forward(
         // It is between the client and the gateway.
         strip_cookie(&mut record.context.headers, &sticky.name);
     }
+    let mirrored = match &forward.mirror {
+        Some(mirror) if upgrade.is_none() => mirror::begin(record, route, mirror, target.as_ref(), body.as_mut()),
+        Some(_) | None => None,
+    };
     let request = Call {
         upstreams: &record.local.upstreams,
         pool,
@@ -69,7 +74,11 @@ pub(super) async fn forward(
         client_idle: settings.idle_timeout,
         peer: &record.peer,
     };
-    let mut response = call(&request, body, &mut record.attempts).await?;
+    let response = call(&request, body, &mut record.attempts).await;
+    if let Some(mirrored) = mirrored {
+        mirrored.send();
+    }
+    let mut response = response?;
     let cookie = session_cookie(&request, record.context.scheme, &record.attempts);
     if let Some(upgrade) = upgrade.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
         upgrade::agree(&mut response, &upgrade);

@@ -1,5 +1,6 @@
 //! What one worker owns, and its requests use: no lock, nothing shared, nothing that outlives the worker.
 
+use super::mirror::Mirrors;
 use crate::{
     context::{Context, Values},
     pool::{LocalPool, Upstreams},
@@ -38,6 +39,7 @@ pub(crate) struct Local {
     // By the entry's address, which cannot be another's while it is held here.
     routes: RefCell<HashMap<usize, Rc<LocalRoute>>>,
     ids: RefCell<Ids>,
+    pub(super) mirrors: Mirrors,
 }
 
 /// A route as one worker has it. A long stream keeps this, and not the whole router.
@@ -46,6 +48,8 @@ pub(crate) struct LocalRoute {
     pub(crate) series: Rc<RouteSeries>,
     /// Of the upstreams that it forwards to, in the order of its sides.
     pub(crate) pools: Vec<Rc<LocalPool>>,
+    /// Of the upstream that gets copies.
+    pub(crate) mirror: Option<Rc<LocalPool>>,
 }
 
 // Request ids: 128 bits in hexadecimal, cut from one block of memory so that each costs no allocation.
@@ -71,6 +75,7 @@ impl Local {
             router: RefCell::new(router.cache()),
             routes: RefCell::default(),
             ids: RefCell::default(),
+            mirrors: Mirrors::default(),
         }
     }
 
@@ -87,6 +92,11 @@ impl Local {
         self.ids.borrow_mut().next()
     }
 
+    /// No request is left: what goes on beside requests ends.
+    pub(crate) fn end(&self) {
+        self.mirrors.end();
+    }
+
     /// Lets go of what the newest router does not have any more. A worker does so now and then.
     pub(crate) fn sweep(&self, now: Instant) {
         self.router.borrow_mut().load();
@@ -98,12 +108,15 @@ impl Local {
         let address = Arc::as_ptr(entry).addr();
         let mut routes = self.routes.borrow_mut();
         let local = routes.entry(address).or_insert_with(|| {
-            let pools = match &entry.action {
-                Action::Forward(forward) => forward.sides.iter().map(|side| self.upstreams.local(&side.pool)).collect(),
-                Action::Redirect(_) | Action::Respond(_) => Vec::new(),
+            let (pools, mirror) = match &entry.action {
+                Action::Forward(forward) => (
+                    forward.sides.iter().map(|side| self.upstreams.local(&side.pool)).collect(),
+                    forward.mirror.as_ref().map(|mirror| self.upstreams.local(&mirror.pool)),
+                ),
+                Action::Redirect(_) | Action::Respond(_) => (Vec::new(), None),
             };
             let series = self.counters.route(&entry.name, &entry.label);
-            Rc::new(LocalRoute { entry: HeldEntry::new(entry), series, pools })
+            Rc::new(LocalRoute { entry: HeldEntry::new(entry), series, pools, mirror })
         });
         local.clone()
     }

@@ -65,6 +65,20 @@ pub(crate) struct Forward {
     pub(crate) rewrite: Option<Rewrite>,
     /// The Host that the upstream sees in place of the client's.
     pub(crate) host: Option<HeaderValue>,
+    /// Who gets a copy.
+    pub(crate) mirror: Option<Box<Mirror>>,
+}
+
+/// Another upstream that gets a copy of requests.
+pub(crate) struct Mirror {
+    /// What the operator said.
+    pub(crate) spec: route::Mirror,
+    /// The upstream.
+    pub(crate) pool: Arc<Pool>,
+    /// Its own.
+    pub(crate) timeouts: Timeouts<Duration>,
+    /// Its own.
+    pub(crate) filters: Filters,
 }
 
 /// An upstream of a route.
@@ -184,7 +198,20 @@ impl Resolver<'_> {
             Destination::Upstream(_) => None,
             Destination::Split(split) => Some(Splitter::new(split)),
         };
-        Action::Forward(Forward { sides, split, rewrite: forward.rewrite.clone(), host: forward.host.clone() })
+        let mirror = forward.mirror.as_ref().and_then(|mirror| self.mirror(route, mirror)).map(Box::new);
+        Action::Forward(Forward { sides, split, rewrite: forward.rewrite.clone(), host: forward.host.clone(), mirror })
+    }
+
+    // A checked snapshot has every upstream that is referred to.
+    fn mirror(&self, route: &Route, mirror: &route::Mirror) -> Option<Mirror> {
+        let pool = self.pools.get(mirror.upstream.as_str())?;
+        let spec = pool.spec();
+        Some(Mirror {
+            spec: mirror.clone(),
+            pool: pool.clone(),
+            timeouts: spec.timeouts,
+            filters: Filters::build(self.attached(&spec.policies).filter(|policy| holds(route, policy))),
+        })
     }
 
     fn side(&self, route: &Route, forward: &route::Forward, upstream: &Name) -> Option<Side> {

@@ -4,7 +4,7 @@ use crate::{
     router::Router,
     telemetry::{
         Telemetry,
-        counters::{BUCKETS, Counts},
+        counters::{BUCKETS, Counts, Mirrored},
     },
 };
 use prometheus_client::{
@@ -214,6 +214,11 @@ impl Collector for Metrics {
         ] {
             let encoder = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             ConstCounter::new(n).encode(encoder)?;
+        }
+        let help = "Copies of requests, by what became of them";
+        let mut family = encoder.encode_descriptor("portico_mirrored_requests", help, None, MetricType::Counter)?;
+        for (result, n) in Mirrored::ALL.into_iter().zip(counts.mirrored).filter(|(_, n)| *n > 0) {
+            ConstCounter::new(n).encode(family.encode_family(&[("result", result.as_str())])?)?;
         }
         let age = self.age.unwrap_or_default().as_secs_f64();
         for (name, help, n) in [

@@ -30,6 +30,8 @@ pub(crate) struct Counters {
     none: Rc<RouteSeries>,
     failures: RefCell<Failures>,
     pub(crate) retries: Cell<u64>,
+    /// Copies of requests, by what became of them.
+    pub(crate) mirrored: [Cell<u64>; Mirrored::ALL.len()],
     pub(crate) panics: Cell<u64>,
     pub(crate) accepted: Cell<u64>,
     pub(crate) refused: Cell<u64>,
@@ -54,6 +56,21 @@ pub(crate) struct Histogram {
     pub(crate) sum: u64,
 }
 
+/// What became of a copy of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mirrored {
+    /// It was answered, however.
+    Sent,
+    /// It was not, or a policy stopped it.
+    Failed,
+    /// There were too many.
+    Busy,
+    /// Its body was too large.
+    TooLarge,
+    /// Its body had not come when the request was answered, or never did.
+    CutOff,
+}
+
 /// A method as metrics name it; what nobody registered is `_OTHER`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct MethodLabel(&'static str);
@@ -65,6 +82,7 @@ pub(crate) struct Counts {
     pub(crate) requests: BTreeMap<(Option<Name>, Box<str>, MethodLabel, u16), Histogram>,
     pub(crate) failures: Failures,
     pub(crate) retries: u64,
+    pub(crate) mirrored: [u64; Mirrored::ALL.len()],
     pub(crate) panics: u64,
     pub(crate) accepted: u64,
     pub(crate) refused: u64,
@@ -107,6 +125,7 @@ impl Counters {
             requests: BTreeMap::new(),
             failures: self.failures.borrow().clone(),
             retries: self.retries.get(),
+            mirrored: std::array::from_fn(|at| self.mirrored[at].get()),
             panics: self.panics.get(),
             accepted: self.accepted.get(),
             refused: self.refused.get(),
@@ -127,6 +146,24 @@ impl Counters {
 /// Adds to a counter.
 pub(crate) fn count(counter: &Cell<u64>, n: u64) {
     counter.set(counter.get() + n);
+}
+
+// === impl Mirrored ===
+
+impl Mirrored {
+    pub(crate) const ALL: [Mirrored; 5] =
+        [Mirrored::Sent, Mirrored::Failed, Mirrored::Busy, Mirrored::TooLarge, Mirrored::CutOff];
+
+    /// The label in metrics.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Mirrored::Sent => "sent",
+            Mirrored::Failed => "failed",
+            Mirrored::Busy => "busy",
+            Mirrored::TooLarge => "too_large",
+            Mirrored::CutOff => "cut_off",
+        }
+    }
 }
 
 // === impl RouteSeries ===
@@ -202,6 +239,7 @@ impl Counts {
             *self.failures.entry(key).or_default() += n;
         }
         self.retries += other.retries;
+        self.mirrored.iter_mut().zip(other.mirrored).for_each(|(count, n)| *count += n);
         self.panics += other.panics;
         self.accepted += other.accepted;
         self.refused += other.refused;
