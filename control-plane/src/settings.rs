@@ -95,7 +95,8 @@ pub struct Settings {
     /// How long the certificate of a node is good for; it is renewed in time.
     #[arg(long, value_name = "TIME", env = "PORTICO_NODE_CERTIFICATE_LIFE", default_value = "24h", value_parser = life)]
     pub node_certificate_life: Duration,
-    /// Listen beyond loopback without encryption: for networks where every machine is trusted.
+    /// Listen beyond loopback without encryption: for networks where every machine is trusted. A configuration with secrets
+    /// is not sent to nodes that way
     #[arg(long, env = "PORTICO_INSECURE_CLEARTEXT")]
     pub insecure_cleartext: bool,
 }

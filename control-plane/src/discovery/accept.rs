@@ -50,8 +50,19 @@ pub(super) struct Accepted {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Peer {
     pub(super) address: Option<SocketAddr>,
+    pub(super) link: Link,
     /// What it has shown of itself, if it speaks TLS and has a certificate.
     pub(super) certificate: Option<NodeCertificate>,
+}
+
+/// Who can read what is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Link {
+    /// Nobody but the two ends, and this machine.
+    Closed,
+    /// Whoever is between.
+    #[default]
+    Open,
 }
 
 /// Cleartext or TLS.
@@ -101,13 +112,14 @@ async fn begin(
     address: SocketAddr,
     place: OwnedSemaphorePermit,
 ) -> Option<Accepted> {
-    let mut peer = Peer { address: Some(address), certificate: None };
+    let mut peer = Peer { address: Some(address), link: Link::to(address), certificate: None };
     let stream = match tls {
         None => Either::Left(stream),
         Some(tls) => match tls.accept(stream).await {
             Ok(stream) => {
                 let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
                 peer.certificate = shown.and_then(NodeCertificate::read);
+                peer.link = Link::Closed;
                 Either::Right(Box::new(stream))
             }
             Err(error @ AcceptError::Cleartext(_)) => {
@@ -122,6 +134,15 @@ async fn begin(
     };
     let preface = Some((PREFACE, Box::pin(tokio::time::sleep(PREFACE_TIMEOUT))));
     Some(Accepted { stream, peer, preface, _place: place })
+}
+
+// === impl Link ===
+
+impl Link {
+    // In cleartext.
+    fn to(peer: SocketAddr) -> Link {
+        if peer.ip().to_canonical().is_loopback() { Link::Closed } else { Link::Open }
+    }
 }
 
 // === impl Accepted ===
@@ -172,5 +193,25 @@ impl AsyncWrite for Accepted {
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_reached_unseen_in_cleartext() {
+        for (peer, expect) in [
+            ("127.0.0.1:1", Link::Closed),
+            ("[::1]:1", Link::Closed),
+            ("[::ffff:127.0.0.1]:1", Link::Closed),
+            ("10.0.0.7:1", Link::Open),
+            ("[::ffff:10.0.0.7]:1", Link::Open),
+            ("[fe80::1]:1", Link::Open),
+        ] {
+            assert_eq!(Link::to(peer.parse().unwrap()), expect, "{peer}");
+        }
+        assert_eq!(Peer::default().link, Link::Open);
     }
 }

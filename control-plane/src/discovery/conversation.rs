@@ -1,6 +1,10 @@
 //! The conversation with one node, from its hello to its end.
 
-use super::{Discovery, accept::Peer, frames, revoked};
+use super::{
+    Discovery,
+    accept::{Link, Peer},
+    frames, revoked,
+};
 use crate::{
     access::Watch,
     nodes::{EndpointDown, Introduction, LIVE_FOR, NodeHealth, Session, UpstreamHealth},
@@ -61,6 +65,8 @@ pub(super) struct Conversation {
     next_push: Instant,
     // What the node shows contradicts the head, and the database could not be asked why.
     disputed: Option<Identity>,
+    // Who can read what is sent.
+    link: Link,
     // When the certificate of the node ends, if it has one.
     certificate_ends: Option<Instant>,
 }
@@ -99,7 +105,7 @@ impl Conversation {
         };
         let running = hello.running.as_ref().map(identity).transpose()?;
         let ends = peer.certificate.as_ref().map(|shown| until(shown.ends));
-        let address = peer.address;
+        let (address, link) = (peer.address, peer.link);
         let who = introduction(hello, running, peer)?;
         discovery.admission.check_revocation(&who.id).inspect_err(|_| {
             warn!(node.id = who.id, peer = address.map(tracing::field::display), "a revoked node is not let in");
@@ -117,6 +123,7 @@ impl Conversation {
             outgoing: VecDeque::new(),
             next_push: Instant::now(),
             disputed: None,
+            link,
             certificate_ends: ends,
             discovery,
         };
@@ -203,6 +210,12 @@ impl Conversation {
 
     async fn push(&mut self) {
         let head = self.head.borrow_and_update().clone();
+        if self.link == Link::Open && self.discovery.frames.hold_secrets(&head).await {
+            // It goes on with what it has, and gets the next that holds none.
+            self.session.refused(head.identity, vec![unsendable()]);
+            self.settled = Some(head.identity);
+            return;
+        }
         let frames = self.discovery.frames.of(&head).await;
         self.outgoing.extend(frames.iter().cloned());
         let now = Instant::now();
@@ -337,6 +350,13 @@ fn health(report: pb::HealthReport) -> NodeHealth {
     };
     let upstreams = report.upstreams.into_iter().take(MAX_UPSTREAMS).map(upstream).collect();
     NodeHealth { upstreams, omitted: report.omitted }
+}
+
+// In the place of a node's own refusal, so that whoever waits for the node learns it.
+fn unsendable() -> Invalid {
+    const DETAIL: &str = "not sent to this node: the configuration holds secrets, and the node is connected in cleartext, \
+                          where others could read them; give the control plane --tls-ca-dir, and the node an https URL";
+    Invalid { resource: None, pointer: String::new(), detail: DETAIL.into() }
 }
 
 fn required(message: Option<&pb::Identity>) -> Result<Identity, Status> {

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use prost::Message;
 use proto::{
     identity::Identity,
+    json::secrets,
     pb::{self, control_message},
 };
 use std::sync::Arc;
@@ -17,6 +18,8 @@ const CHUNK: usize = 1024 * 1024;
 #[derive(Default)]
 pub(super) struct Frames {
     newest: Mutex<Option<(Identity, Arc<[Bytes]>)>>,
+    // Whether that of the identity holds a secret.
+    secrets: Mutex<Option<(Identity, bool)>>,
 }
 
 // === impl Frames ===
@@ -35,6 +38,21 @@ impl Frames {
         let frames = frames.expect("encoding what is in memory cannot fail");
         *newest = Some((identity, frames.clone()));
         frames
+    }
+
+    /// Whether a configuration holds a secret. Found out once, and only if somebody asks.
+    pub(super) async fn hold_secrets(&self, head: &Arc<Head>) -> bool {
+        let mut known = self.secrets.lock().await;
+        if let Some((identity, holds)) = *known
+            && identity == head.identity
+        {
+            return holds;
+        }
+        let (looked_at, identity) = (head.clone(), head.identity);
+        let look = move || looked_at.snapshot.entries().any(|entry| secrets::has(&entry.resource));
+        let holds = tokio::task::spawn_blocking(look).await.expect("to look at what is in memory cannot fail");
+        *known = Some((identity, holds));
+        holds
     }
 }
 

@@ -75,9 +75,14 @@ struct CommandLine {
 
 impl Running {
     pub(crate) async fn start(database: &Database) -> Running {
+        Running::listening(database, "127.0.0.1:0", &[]).await
+    }
+
+    /// Started with the discovery port there, and more settings.
+    pub(crate) async fn listening(database: &Database, discovery: &str, more: &[&str]) -> Running {
         let directory = tempfile::tempdir().unwrap();
         let data_dir = directory.path().to_str().unwrap();
-        let settings = CommandLine::parse_from([
+        let usual = [
             "control-plane",
             "--database",
             &database.url,
@@ -86,12 +91,13 @@ impl Running {
             "--admin-listen",
             "127.0.0.1:0",
             "--discovery-listen",
-            "127.0.0.1:0",
+            discovery,
             "--admin-token",
             ADMIN_TOKEN,
             "--join-token",
             JOIN_TOKEN,
-        ]);
+        ];
+        let settings = CommandLine::parse_from(usual.iter().chain(more));
         let app = app::build(settings.settings).await.unwrap();
         let (admin, discovery) = (app.admin_address(), app.discovery_address());
         let (stop, stopped) = oneshot::channel::<()>();

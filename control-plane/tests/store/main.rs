@@ -7,6 +7,7 @@
 
 mod access;
 mod audit;
+mod cleartext;
 mod commits;
 mod faults;
 mod figures;
