@@ -54,6 +54,8 @@ WORKDIR /var/lib/portico
 FROM plane AS control-plane
 LABEL org.opencontainers.image.title="Portico control plane"
 COPY --from=build /out/portico-control-plane /usr/local/bin/
+# For a volume with the authority that control planes share (`--tls-ca-dir`).
+COPY --from=build --chown=65532:65532 /out/state/ /var/lib/portico-ca/
 ENV PORTICO_ADMIN_LISTEN=0.0.0.0:7080 PORTICO_DISCOVERY_LISTEN=0.0.0.0:7081
 EXPOSE 7080 7081
 VOLUME /var/lib/portico

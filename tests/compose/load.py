@@ -20,10 +20,11 @@ class Failed(Exception):
 
 
 class Connection:
-    """One connection to the gateway, opened when it is first used."""
+    """One connection, opened when it is first used; by TLS where it is said who is trusted."""
 
-    def __init__(self, address):
+    def __init__(self, address, trust=None):
         self.address = address
+        self.trust = trust
         self.http = None
 
     def send(self, method, target, body=None, headers=()):
@@ -31,7 +32,8 @@ class Connection:
         step = "on a used connection" if self.http else "on a new connection"
         try:
             if self.http is None:
-                self.http = http.client.HTTPConnection(*self.address, timeout=PATIENCE)
+                secure = self.trust and http.client.HTTPSConnection(*self.address, timeout=PATIENCE, context=self.trust)
+                self.http = secure or http.client.HTTPConnection(*self.address, timeout=PATIENCE)
                 self.http.connect()
             self.http.request(method, target, body=body, headers=dict(headers))
             answer = self.http.getresponse()

@@ -3,7 +3,9 @@
 import json
 import os
 import pathlib
+import ssl
 import subprocess
+import tempfile
 import time
 
 from load import Connection, Failed
@@ -59,6 +61,7 @@ def find_compose():
 class Stack:
     def __init__(self):
         self.command, self.version = find_compose()
+        self.trust = None
         self.environment = dict(
             os.environ,
             DOCKER_BUILDKIT=os.environ.get("DOCKER_BUILDKIT", "0"),
@@ -100,10 +103,18 @@ class Stack:
 
     # === the admin API ===
 
+    def trusted(self):
+        """The authority that the control planes made."""
+        if self.trust is None:
+            with tempfile.TemporaryDirectory() as folder:
+                run("docker", "cp", f"{self.containers('control-plane')[0]}:/var/lib/portico-ca/ca.pem", folder)
+                self.trust = ssl.create_default_context(cafile=f"{folder}/ca.pem")
+        return self.trust
+
     def admin(self, method, path, body=None):
         token = (TOP / "deploy/secrets/admin-token").read_text().strip()
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        connection = Connection(ADMIN)
+        connection = Connection(ADMIN, self.trusted())
         try:
             status, _, content = connection.send(method, path, json.dumps(body) if body is not None else None, headers)
         finally:
