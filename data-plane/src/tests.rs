@@ -6,6 +6,7 @@
 mod abuse;
 mod authority;
 mod bodies;
+mod checks;
 mod client_certificates;
 mod clients;
 mod dns;

@@ -133,14 +133,26 @@ fn system_roots() -> Arc<RootCertStore> {
 // === impl EndpointTls ===
 
 impl EndpointTls {
-    /// Shakes hands.
+    /// Shakes hands, to speak what the upstream speaks.
     pub(super) async fn handshake(&self, stream: TcpStream) -> Result<Stream, HandshakeError> {
-        let connector = TlsConnector::from(self.tls.config.clone());
+        self.agree(self.tls.config.clone(), stream).await
+    }
+
+    /// Shakes hands, to speak HTTP/2 whatever the upstream speaks.
+    pub(super) async fn handshake_http2(&self, stream: TcpStream) -> Result<Stream, HandshakeError> {
+        let mut config = self.tls.config.clone();
+        if config.alpn_protocols[0] != HTTP2 {
+            Arc::make_mut(&mut config).alpn_protocols = vec![HTTP2.to_vec()];
+        }
+        self.agree(config, stream).await
+    }
+
+    async fn agree(&self, config: Arc<ClientConfig>, stream: TcpStream) -> Result<Stream, HandshakeError> {
+        let wants_http2 = config.alpn_protocols[0] == HTTP2;
+        let connector = TlsConnector::from(config);
         match connector.connect(self.server_name.clone(), stream).await {
             // An old server of HTTP/1.1 may know nothing of the question; one of HTTP/2 has to answer it.
-            Ok(stream)
-                if self.tls.config.alpn_protocols[0] == HTTP2 && stream.get_ref().1.alpn_protocol() != Some(HTTP2) =>
-            {
+            Ok(stream) if wants_http2 && stream.get_ref().1.alpn_protocol() != Some(HTTP2) => {
                 let detail = io::Error::other("the endpoint does not speak HTTP/2");
                 Err(HandshakeError { error: Error::Handshake, detail })
             }

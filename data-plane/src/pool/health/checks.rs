@@ -48,7 +48,7 @@ async fn keep_checking(pool: Arc<Pool>, endpoint: Arc<Endpoint>, check: HealthCh
     tokio::time::sleep(check.interval.min(SPREAD).mul_f32(fastrand::f32())).await;
     loop {
         let outcome = match AT_ONCE.acquire().await {
-            Ok(_permit) => probe(&endpoint, &check).await,
+            Ok(_permit) => probe(&endpoint, &check, pool.spec().protocol).await,
             // Nobody closes it.
             Err(_) => return,
         };

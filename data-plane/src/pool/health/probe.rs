@@ -2,7 +2,7 @@
 
 use crate::pool::{Endpoint, stream::Stream, tls::HandshakeError};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::{
     body::{Body, Incoming},
@@ -10,7 +10,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
-use proto::upstream::{HealthCheck, HttpProbe, Probe};
+use proto::upstream::{HealthCheck, HttpProbe, Probe, Protocol};
 use std::{io, net::SocketAddr};
 use tokio::{net::TcpStream, task::JoinSet};
 
@@ -64,19 +64,20 @@ struct CheckResponse {
     status: i32,
 }
 
-/// Checks an endpoint once.
-pub(super) async fn probe(endpoint: &Endpoint, check: &HealthCheck) -> Result<(), ProbeError> {
+/// Checks an endpoint once. It is asked for a path by what the upstream speaks, and for gRPC by HTTP/2 in any case.
+pub(super) async fn probe(endpoint: &Endpoint, check: &HealthCheck, protocol: Protocol) -> Result<(), ProbeError> {
     let probe = async {
         let port = check.port.unwrap_or(endpoint.address.port);
         let addresses: Vec<SocketAddr> = endpoint.ips.iter().map(|ip| SocketAddr::new(*ip, port)).collect();
         // One after the other.
         let stream = TcpStream::connect(addresses.as_slice()).await?;
-        let stream = match &endpoint.tls {
-            None => Stream::Plain(stream),
-            Some(tls) => tls.handshake(stream).await?,
+        let stream = match (&endpoint.tls, &check.probe) {
+            (None, _) => Stream::Plain(stream),
+            (Some(tls), Probe::Grpc(_)) => tls.handshake_http2(stream).await?,
+            (Some(tls), Probe::Http(_) | Probe::Tcp) => tls.handshake(stream).await?,
         };
         match &check.probe {
-            Probe::Http(http) => ask(stream, http, endpoint).await,
+            Probe::Http(http) => ask(stream, http, endpoint, protocol).await,
             Probe::Tcp => Ok(()),
             Probe::Grpc(service) => ask_grpc(stream, service, endpoint).await,
         }
@@ -84,23 +85,35 @@ pub(super) async fn probe(endpoint: &Endpoint, check: &HealthCheck) -> Result<()
     tokio::time::timeout(check.timeout, probe).await.unwrap_or(Err(ProbeError::Elapsed))
 }
 
-async fn ask(stream: Stream, probe: &HttpProbe, endpoint: &Endpoint) -> Result<(), ProbeError> {
+async fn ask(stream: Stream, probe: &HttpProbe, endpoint: &Endpoint, protocol: Protocol) -> Result<(), ProbeError> {
     let host = match &probe.host {
         Some(host) => host.clone(),
         None => HeaderValue::from_str(&endpoint.address.to_string()).map_err(http::Error::from)?,
     };
-    let request = Request::get(probe.path.clone())
-        .header(header::HOST, host)
-        .header(header::USER_AGENT, USER_AGENT)
-        .header(header::ACCEPT, "*/*")
-        .header(header::CONNECTION, "close")
-        .body(Empty::<Bytes>::new())?;
-    let (mut sender, connection) = http1::Builder::new().max_buf_size(MAX_HEAD).handshake(TokioIo::new(stream)).await?;
+    let request = Request::get(probe.path.clone()).header(header::USER_AGENT, USER_AGENT).header(header::ACCEPT, "*/*");
     // Both end with this.
     let mut driver = JoinSet::new();
-    driver.spawn(connection);
-    let response = sender.send_request(request).await?;
+    let response = match protocol {
+        Protocol::Http1 => {
+            let request = request.header(header::HOST, host).header(header::CONNECTION, "close");
+            let builder = http1::Builder::new().max_buf_size(MAX_HEAD).handshake(TokioIo::new(stream));
+            let (mut sender, connection) = builder.await?;
+            driver.spawn(async { connection.await.ok() });
+            sender.send_request(request.body(Empty::<Bytes>::new())?).await?
+        }
+        Protocol::Http2 { .. } => {
+            let uri = Uri::builder().scheme(scheme(endpoint)).authority(host.as_bytes());
+            let request = request.uri(uri.path_and_query(probe.path.clone()).build()?);
+            let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+            driver.spawn(async { connection.await.ok() });
+            sender.send_request(request.body(Empty::<Bytes>::new())?).await?
+        }
+    };
     if probe.passes(response.status()) { Ok(()) } else { Err(ProbeError::Status(response.status())) }
+}
+
+fn scheme(endpoint: &Endpoint) -> &'static str {
+    if endpoint.is_tls() { "https" } else { "http" }
 }
 
 async fn ask_grpc(stream: Stream, service: &str, endpoint: &Endpoint) -> Result<(), ProbeError> {
@@ -109,7 +122,8 @@ async fn ask_grpc(stream: Stream, service: &str, endpoint: &Endpoint) -> Result<
     body.put_u8(0);
     body.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
     body.put_slice(&message);
-    let request = Request::post(format!("http://{}/grpc.health.v1.Health/Check", endpoint.address))
+    let place = format!("{}://{}/grpc.health.v1.Health/Check", scheme(endpoint), endpoint.address);
+    let request = Request::post(place)
         .header(header::CONTENT_TYPE, "application/grpc")
         .header(header::TE, "trailers")
         .header(header::USER_AGENT, USER_AGENT)
