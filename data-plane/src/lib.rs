@@ -17,6 +17,8 @@ mod error;
 #[cfg(feature = "figures")]
 pub mod figures;
 mod filter;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod inbound;
 mod json;
 mod listener;

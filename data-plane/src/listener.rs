@@ -9,6 +9,10 @@ mod http2;
 mod proxy_protocol;
 
 pub(crate) use accept::{Clients, accept};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use http1::decode_head;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use proxy_protocol::decode_for_fuzzers as decode_proxy_protocol;
 
 use crate::settings::{Listen, Settings};
 use anyhow::Context as _;

@@ -10,6 +10,8 @@ mod call;
 mod connect;
 mod connection;
 mod download;
+#[cfg(any(test, feature = "fuzzing"))]
+mod fuzzing;
 mod head;
 mod health;
 mod http2;
@@ -28,6 +30,8 @@ mod tls;
 
 pub(crate) use call::{Attempts, Call, Outgoing, call};
 pub(crate) use download::{DownloadBody, DownloadFault};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use fuzzing::{decode_answer, encode_request};
 pub(crate) use health::{HealthReport, Vitals, checks::check};
 pub(crate) use local::{LocalPool, Upstreams};
 pub(crate) use rendezvous::{Contender, KeyHash, seed};

@@ -9,6 +9,8 @@ mod body;
 mod catch;
 mod forward;
 mod forwarded;
+#[cfg(any(test, feature = "fuzzing"))]
+mod fuzzing;
 mod local;
 mod locate;
 mod mirror;
@@ -17,6 +19,8 @@ mod record;
 mod upgrade;
 
 pub(crate) use body::AnswerBody;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use fuzzing::admitted;
 pub(crate) use local::Local;
 
 use crate::{

@@ -6,8 +6,13 @@
 
 mod answering;
 mod encode;
+#[cfg(any(test, feature = "fuzzing"))]
+mod fuzzing;
 mod head;
 mod watch;
+
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use fuzzing::decode_head;
 
 use super::{accept::Clients, http2::PREFACE};
 use crate::{

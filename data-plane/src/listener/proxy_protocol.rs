@@ -34,6 +34,12 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
     }
 }
 
+/// The length of a header and the client, for whom this is all private.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn decode_for_fuzzers(bytes: &[u8]) -> Result<Option<(usize, Option<SocketAddr>)>, ()> {
+    decode(bytes).map(|header| header.map(|header| (header.len, header.client))).map_err(|Malformed| ())
+}
+
 fn version_1(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
     const PREFIX: &[u8] = b"PROXY ";
     let seen = &bytes[..bytes.len().min(PREFIX.len())];
