@@ -83,6 +83,12 @@ pub(crate) enum Error {
     NoEndpoint,
     #[error("no endpoint of the upstream is healthy")]
     NoHealthyEndpoint,
+    #[error("as many requests are under way to the upstream as may be, and as many wait")]
+    QueueFull,
+    #[error("as many requests are under way to the upstream as may be, and none ended in time")]
+    QueueTimeout,
+    #[error("the upstream gets no requests for a while, for too many of them failed")]
+    CircuitOpen(u32),
     #[error("all connections to the upstream are in use")]
     Overflow,
     #[error("the upstream's name could not be resolved")]
@@ -162,6 +168,9 @@ impl Error {
             Error::Panic => (Gateway, StatusCode::INTERNAL_SERVER_ERROR, "panic"),
             Error::NoEndpoint => (Gateway, StatusCode::SERVICE_UNAVAILABLE, "no_endpoint"),
             Error::NoHealthyEndpoint => (Upstream, StatusCode::SERVICE_UNAVAILABLE, "no_healthy_endpoint"),
+            Error::QueueFull => (Gateway, StatusCode::SERVICE_UNAVAILABLE, "queue_full"),
+            Error::QueueTimeout => (Gateway, StatusCode::SERVICE_UNAVAILABLE, "queue_timeout"),
+            Error::CircuitOpen(_) => (Upstream, StatusCode::SERVICE_UNAVAILABLE, "circuit_open"),
             Error::Overflow => (Gateway, StatusCode::SERVICE_UNAVAILABLE, "overflow"),
             Error::Resolve => (Upstream, StatusCode::BAD_GATEWAY, "resolve"),
             Error::ConnectRefused => (Upstream, StatusCode::BAD_GATEWAY, "connect"),
@@ -234,7 +243,8 @@ impl Error {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            let seconds = if let Error::CircuitOpen(seconds) = self { *seconds } else { 1 };
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         answer
     }

@@ -7,6 +7,7 @@
 mod balance;
 mod budget;
 mod call;
+mod circuit;
 mod connect;
 mod connection;
 mod download;
@@ -16,6 +17,7 @@ mod head;
 mod health;
 mod http2;
 mod judge;
+mod limiter;
 mod live;
 mod local;
 mod origin;
@@ -27,6 +29,7 @@ mod session;
 mod stream;
 mod switch;
 mod tls;
+mod window;
 
 pub(crate) use call::{Attempts, Call, Outgoing, call};
 pub(crate) use download::{DownloadBody, DownloadFault};
@@ -40,7 +43,9 @@ pub(crate) use session::SessionId;
 pub(crate) use switch::{Switched, Upgrade};
 
 use budget::Budget;
+use circuit::Circuit;
 use health::{Health, Moment};
+use limiter::Limiter;
 use origin::{Found, Manner, Origin, Unresolved};
 use proto::{
     certificate::Certificate,
@@ -72,6 +77,8 @@ pub(crate) struct Pool {
     vitals: Arc<Vitals>,
     // However the endpoints are called.
     budget: Arc<Budget>,
+    limiter: Arc<Limiter>,
+    circuit: Arc<Circuit>,
     id: u64,
 }
 
@@ -136,7 +143,8 @@ impl Pool {
     /// another way, for their connections would be used as they are. What DNS says holds in any case, and what checks say
     /// if nothing but the certificate that is shown is another.
     pub(crate) fn build(upstream: &Arc<Upstream>, shown: Option<&Arc<Certificate>>, previous: Option<&Pool>) -> Pool {
-        let budget = previous.map(|pool| pool.budget.clone()).unwrap_or_default();
+        let (budget, limiter, circuit) =
+            previous.map(|pool| (pool.budget.clone(), pool.limiter.clone(), pool.circuit.clone())).unwrap_or_default();
         let key_pair = shown.map(|certificate| &certificate.key_pair);
         let alike = previous.filter(|pool| pool.asks_the_same(upstream));
         let same = alike.filter(|pool| pool.shown.as_ref().map(|shown| &shown.key_pair) == key_pair);
@@ -156,7 +164,17 @@ impl Pool {
             }
         };
         let origins = upstream.endpoints.iter().map(|spec| origin(&spec.place)).collect();
-        Pool { spec: upstream.clone(), origins, tls, shown: shown.cloned(), vitals, budget, id: next_id() }
+        Pool {
+            spec: upstream.clone(),
+            origins,
+            tls,
+            shown: shown.cloned(),
+            vitals,
+            budget,
+            limiter,
+            circuit,
+            id: next_id(),
+        }
     }
 
     // Whether endpoints are called as those of the upstream, whoever calls.
@@ -230,6 +248,16 @@ impl Pool {
     /// How many further tries there were not, for the budget was spent.
     pub(crate) fn retries_over_budget(&self) -> u64 {
         self.budget.refused()
+    }
+
+    /// How many requests are under way and how many wait, where that is bounded.
+    pub(crate) fn concurrency(&self) -> Option<(u32, u32)> {
+        self.spec.concurrency.map(|_| self.limiter.figures())
+    }
+
+    /// Whether requests are kept from it, and how often that began, where that may be.
+    pub(crate) fn circuit(&self) -> Option<(bool, u64)> {
+        self.spec.circuit_breaker.map(|_| (!self.circuit.is_closed(), self.circuit.openings()))
     }
 
     /// What tells it from the pool of the same name in another router.

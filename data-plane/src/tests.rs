@@ -22,6 +22,7 @@ mod http2;
 mod listeners;
 mod mirror;
 mod overload;
+mod protection;
 mod records;
 mod retries;
 mod split;

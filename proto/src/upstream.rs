@@ -3,6 +3,7 @@
 mod balance;
 mod endpoint;
 mod health;
+mod protection;
 mod protocol;
 mod retry;
 mod sticky;
@@ -11,6 +12,7 @@ mod tls;
 pub use balance::{Balance, ConsistentHash};
 pub use endpoint::{Address, Dns, Endpoint, Place};
 pub use health::{AllDown, CountedAnswers, Ejection, HealthCheck, HttpProbe, Probe};
+pub use protection::{CircuitBreaker, Concurrency};
 pub use protocol::Protocol;
 pub use retry::{BackOff, RetriedAnswers, Retry, RetryBudget};
 pub use sticky::{StickyCookie, StickySecret};
@@ -41,6 +43,10 @@ pub struct Upstream {
     pub timeouts: Timeouts<Duration>,
     /// Further tries after a failed one.
     pub retry: Retry,
+    /// How many requests a node has under way at once; `None`: as many as come.
+    pub concurrency: Option<Concurrency>,
+    /// When the upstream gets no requests for a while; `None`: never.
+    pub circuit_breaker: Option<CircuitBreaker>,
     /// The most connections between one node and one endpoint.
     pub max_connections: u32,
     /// How long a connection may stay unused.
@@ -94,6 +100,12 @@ impl Upstream {
         let balance = faults.at("balance", |faults| Balance::check(message, faults));
         let timeouts = Timeouts::check(message.timeouts.as_ref(), faults).over(DEFAULT_TIMEOUTS);
         let retry = faults.at("retry", |faults| Retry::check(message.retry.as_ref(), faults));
+        let concurrency = message.concurrency.as_ref();
+        let concurrency =
+            concurrency.map(|concurrency| faults.at("concurrency", |faults| Concurrency::check(concurrency, faults)));
+        let circuit_breaker = message.circuit_breaker.as_ref();
+        let circuit_breaker = circuit_breaker
+            .map(|breaker| faults.at("circuit_breaker", |faults| CircuitBreaker::check(breaker, faults)));
         let (max_connections, idle_connection) = faults.at("connections", |faults| {
             let connections = message.connections.clone().unwrap_or_default();
             let max = connections.max.unwrap_or(1024);
@@ -132,6 +144,8 @@ impl Upstream {
             balance,
             timeouts,
             retry,
+            concurrency,
+            circuit_breaker,
             max_connections,
             idle_connection,
             policies,

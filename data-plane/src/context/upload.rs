@@ -1,7 +1,7 @@
-//! The body of a request on its way to an upstream: counted and limited.
+//! The body of a request on its way to an upstream: counted and limited, and kept as it goes if it may have to go again.
 
 use super::{RequestBody, strip_untrailable};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame};
 use proto::route::BodyLimit;
 use std::{
@@ -15,6 +15,12 @@ use std::{
 #[derive(Debug, Default)]
 pub(crate) struct Upload {
     bytes: Cell<u64>,
+    // As the client said it: what is left says nothing once something was taken out.
+    length: Option<u64>,
+    // How many bytes may still come.
+    left: Cell<u64>,
+    // Given back: it was taken out and has to be sent again.
+    back: RefCell<Option<Bytes>>,
 }
 
 /// Why a body did not arrive whole.
@@ -35,13 +41,8 @@ pub(crate) enum UploadFault {
 #[derive(Debug)]
 pub(crate) struct UploadBody {
     incoming: RequestBody,
-    // As the client said it: what is left says nothing once something was taken out.
-    length: Option<u64>,
-    // How many bytes may still come.
-    left: u64,
-    // Given back: it was taken out and could not be sent.
-    back: Option<Bytes>,
     begun: bool,
+    kept: Option<Box<Kept>>,
     upload: Rc<Upload>,
     // Another gets it too. The other end is who sends that.
     copy: Option<Rc<BodyCopy>>,
@@ -59,6 +60,14 @@ enum Copied {
     Part(Vec<u8>),
     Whole(Vec<u8>),
     TooLarge,
+}
+
+// All that was taken out of a body so far; it is no more than may be kept.
+#[derive(Debug)]
+struct Kept {
+    bytes: Bytes,
+    // How much more may be.
+    room: usize,
 }
 
 // === impl Upload ===
@@ -116,7 +125,15 @@ impl UploadBody {
             return Err(UploadFault::TooLarge);
         }
         let length = incoming.size_hint().exact();
-        Ok(Some(UploadBody { incoming, length, left, back: None, begun: false, upload: Rc::default(), copy: None }))
+        let upload = Rc::new(Upload { bytes: Cell::new(0), length, left: Cell::new(left), back: RefCell::default() });
+        Ok(Some(UploadBody { incoming, begun: false, kept: None, upload, copy: None }))
+    }
+
+    /// Has it kept as it goes, if it is not larger than that.
+    pub(crate) fn keep(&mut self, limit: usize) {
+        if limit > 0 && self.len().is_none_or(|length| length <= limit as u64) {
+            self.kept = Some(Box::new(Kept { bytes: Bytes::new(), room: limit }));
+        }
     }
 
     /// What becomes of it.
@@ -133,7 +150,7 @@ impl UploadBody {
 
     /// Its length, if the client said so.
     pub(crate) fn len(&self) -> Option<u64> {
-        self.length
+        self.upload.length
     }
 
     /// Whether anything was taken out of it for good, so that it cannot be sent from its beginning.
@@ -141,20 +158,36 @@ impl UploadBody {
         self.begun
     }
 
+    /// Whether all that was taken out is kept.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    /// Has it begin again; whether that can be.
+    pub(crate) fn rewind(&mut self) -> bool {
+        if self.begun
+            && let Some(kept) = &self.kept
+        {
+            self.upload.back.replace(Some(kept.bytes.clone()).filter(|bytes| !bytes.is_empty()));
+            self.begun = false;
+        }
+        !self.begun
+    }
+
     /// Gives the first piece back.
     pub(crate) fn give_back(&mut self, first: Bytes) {
-        self.back = Some(first);
+        self.upload.back.replace(Some(first));
         self.begun = false;
     }
 
     /// Whether all of it was taken.
     pub(crate) fn has_ended(&self) -> bool {
-        self.back.is_none() && self.incoming.is_end_stream()
+        self.upload.back.borrow().is_none() && self.incoming.is_end_stream()
     }
 
     /// The next piece, or the trailers: of those what may be passed on.
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadFault>>> {
-        if let Some(data) = self.back.take() {
+        if let Some(data) = self.upload.back.take() {
             self.begun = true;
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
@@ -166,10 +199,11 @@ impl UploadBody {
         if let Some(data) = frame.data_ref() {
             let len = data.len() as u64;
             self.upload.bytes.set(self.upload.bytes.get() + len);
-            if len > self.left {
+            let Some(left) = self.upload.left.get().checked_sub(len) else {
                 return Poll::Ready(Some(Err(UploadFault::TooLarge)));
-            }
-            self.left -= len;
+            };
+            self.upload.left.set(left);
+            self.kept = self.kept.take().and_then(|kept| kept.with(data));
             if let Some(copy) = &self.copy {
                 copy.push(data);
                 // One whose length was told ends with its last piece.
@@ -178,10 +212,30 @@ impl UploadBody {
                 }
             }
         } else if let Some(trailers) = frame.trailers_mut() {
+            self.kept = None;
             strip_untrailable(trailers);
         }
         self.begun = true;
         Poll::Ready(Some(Ok(frame)))
+    }
+}
+
+// === impl Kept ===
+
+impl Kept {
+    // With what follows; `None` when that is too much. The first piece is not copied. Those that follow are, for each may
+    // be a few bytes of a large block of memory.
+    fn with(mut self: Box<Self>, data: &Bytes) -> Option<Box<Kept>> {
+        self.room = self.room.checked_sub(data.len())?;
+        self.bytes = match std::mem::take(&mut self.bytes) {
+            bytes if bytes.is_empty() => data.clone(),
+            bytes => {
+                let mut bytes = bytes.try_into_mut().unwrap_or_else(|bytes| BytesMut::from(&bytes[..]));
+                bytes.extend_from_slice(data);
+                bytes.freeze()
+            }
+        };
+        Some(self)
     }
 }
 
@@ -193,14 +247,19 @@ mod tests {
     use std::future::poll_fn;
     use tokio::net::{TcpListener, TcpStream};
 
-    // A body of which everything was read.
-    async fn body_of(bytes: &str, framing: BodyFraming) -> UploadBody {
+    // A body of which nothing was taken out.
+    async fn fresh(bytes: &str, framing: BodyFraming) -> UploadBody {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (client, server) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
         drop(client.unwrap());
         let inbound = Rc::new(Inbound::new(ClientSocket::Plain(server.unwrap().0), BytesMut::from(bytes)));
         let body = RequestBody::Http1(inbound.begin_body(framing, false));
-        let mut body = UploadBody::new(body, BodyLimit::Unlimited).unwrap().unwrap();
+        UploadBody::new(body, BodyLimit::Unlimited).unwrap().unwrap()
+    }
+
+    // A body of which everything was read.
+    async fn body_of(bytes: &str, framing: BodyFraming) -> UploadBody {
+        let mut body = fresh(bytes, framing).await;
         let first = poll_fn(|cx| body.poll_frame(cx)).await.unwrap().unwrap().into_data().unwrap();
         assert_eq!(first, "hello");
         body.give_back(first);
@@ -232,5 +291,34 @@ mod tests {
         assert_eq!(copied(8, &["abc"], true).await, Ok(b"abcfirst".to_vec()));
         assert_eq!(copied(7, &["abc"], true).await, Err(true));
         assert_eq!(copied(8, &["abc"], false).await, Err(false));
+    }
+
+    #[test]
+    fn no_more_is_kept_than_may_be() {
+        let piece = Bytes::from_static(b"abc");
+        let kept = Box::new(Kept { bytes: Bytes::new(), room: 6 }).with(&piece).unwrap();
+        assert_eq!(kept.bytes.as_ptr(), piece.as_ptr(), "a copy");
+        let kept = kept.with(&piece).unwrap();
+        assert_eq!((&kept.bytes[..], kept.room), (&b"abcabc"[..], 0));
+        assert!(kept.with(&Bytes::from_static(b"d")).is_none());
+    }
+
+    #[tokio::test]
+    async fn what_was_kept_comes_again_and_then_the_rest() {
+        let mut body = fresh("5\r\nhello\r\n1\r\n,\r\n1\r\n \r\n5\r\nworld\r\n0\r\n\r\n", BodyFraming::Chunked).await;
+        body.keep(12);
+        for taken in [5, 6, 7, 12] {
+            let mut all = Vec::new();
+            while all.len() < taken {
+                let piece = poll_fn(|cx| body.poll_frame(cx)).await.unwrap().unwrap().into_data().unwrap();
+                all.extend_from_slice(&piece);
+            }
+            assert_eq!(all, b"hello, world"[..taken]);
+            assert!(body.rewind());
+        }
+        let all = poll_fn(|cx| body.poll_frame(cx)).await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(all, "hello, world");
+        assert!(poll_fn(|cx| body.poll_frame(cx)).await.is_none() && body.has_ended());
+        assert_eq!(body.upload().bytes(), 12);
     }
 }

@@ -3,14 +3,12 @@
 //! A worker counts its requests by itself and tells how many there were when it sweeps, or when it has to know; so a
 //! request costs an addition in a cell, and only a further try touches what is shared.
 
-use super::health::Moment;
+use super::{health::Moment, window::Window};
 use proto::upstream::RetryBudget;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// How many seconds count.
 const SECONDS: u32 = 10;
-/// More than those, so that what is added now is not what is summed up.
-const SLOTS: usize = 16;
 
 /// What was spent, and of how much.
 #[derive(Debug, Default)]
@@ -20,10 +18,6 @@ pub(super) struct Budget {
     // How many tries there were not, for it was spent.
     refused: AtomicU64,
 }
-
-// By second, which stands above, how many.
-#[derive(Debug, Default)]
-struct Window([AtomicU64; SLOTS]);
 
 // === impl Budget ===
 
@@ -36,7 +30,7 @@ impl Budget {
     /// Takes one further try out of the budget, if it is in it. Workers that do so at once may take one more each.
     pub(super) fn spend(&self, budget: RetryBudget, now: Moment) -> bool {
         let second = now.second();
-        let has_room = self.retries.sum(second) < budget.most(self.requests.sum(second));
+        let has_room = self.retries.sum(second, SECONDS) < budget.most(self.requests.sum(second, SECONDS));
         if has_room {
             self.retries.add(1, second);
         } else {
@@ -49,28 +43,6 @@ impl Budget {
     pub(super) fn refused(&self) -> u64 {
         self.refused.load(Relaxed)
     }
-}
-
-// === impl Window ===
-
-impl Window {
-    fn add(&self, n: u32, second: u32) {
-        let add = |slot: u64| {
-            let before = if second_of(slot) == second { slot as u32 } else { 0 };
-            Some(u64::from(second) << 32 | u64::from(before.saturating_add(n)))
-        };
-        self.0[second as usize % SLOTS].fetch_update(Relaxed, Relaxed, add).ok();
-    }
-
-    fn sum(&self, second: u32) -> u64 {
-        let slots = self.0.iter().map(|slot| slot.load(Relaxed));
-        let counts = slots.filter(|slot| second.checked_sub(second_of(*slot)).is_some_and(|age| age < SECONDS));
-        counts.map(|slot| u64::from(slot as u32)).sum()
-    }
-}
-
-fn second_of(slot: u64) -> u32 {
-    (slot >> 32) as u32
 }
 
 #[cfg(test)]
@@ -105,13 +77,5 @@ mod tests {
         let (budget, share) = (Budget::default(), RetryBudget { share: 20, min_per_second: 3 });
         assert_eq!((0..1000).take_while(|_| budget.spend(share, at(0))).count(), 30);
         assert!(budget.spend(share, at(10_000)));
-    }
-
-    #[test]
-    fn what_cannot_be_counted_is_as_much_as_can() {
-        let window = Window::default();
-        window.add(u32::MAX, 7);
-        window.add(5, 7);
-        assert_eq!(window.sum(7), u64::from(u32::MAX));
     }
 }

@@ -6,11 +6,14 @@
 
 use super::{
     Affinity,
+    circuit::CircuitTrial,
     connect::{Dial, connect},
     connection::{Connection, SendError},
     download::DownloadBody,
+    health::Moment,
     http2,
     judge::Verdict,
+    limiter::{Entry, Permit},
     live::Lack,
     local::{InFlight, LocalEndpoint, LocalPool, Picked, Upstreams},
     retry::{Outcome, Tries},
@@ -65,17 +68,32 @@ pub(crate) struct Attempts {
     pub(crate) retries: u32,
     /// The last endpoint.
     pub(crate) endpoint: Option<Rc<LocalEndpoint>>,
+    // As long as the record lives, the request is under way.
+    permit: Option<Permit>,
+    // It tries whether the upstream is well again.
+    circuit: Option<CircuitTrial>,
 }
+
+// The wait for a permit.
+type Turn<'a> = Pin<Box<dyn Future<Output = Result<Permit, Error>> + 'a>>;
 
 /// Calls an upstream.
 pub(crate) async fn call(
     call: &Call<'_>,
-    mut body: Option<UploadBody>,
+    body: &mut Option<UploadBody>,
     attempts: &mut Attempts,
 ) -> Result<Response<DownloadBody>, Error> {
     call.pool.count_request();
     call.peer.wire.set_due(None);
     let has_body = body.is_some();
+    if let Some(body) = body
+        && (call.may_repeat() || call.pool.pool.spec.protocol != Protocol::Http1)
+    {
+        body.keep(call.retry().buffer);
+    }
+    if let Some(turn) = call.enter(attempts)? {
+        attempts.permit = Some(turn.await?);
+    }
     let Picked { endpoint, trial } = match call.upstreams.pick(call.pool, call.affinity, &[]) {
         Ok(picked) => picked,
         Err(Lack::Error(error)) => return Err(error),
@@ -83,11 +101,15 @@ pub(crate) async fn call(
         Err(Lack::Pending) => Box::pin(call.await_endpoint()).await?,
     };
     attempts.endpoint = Some(endpoint.clone());
+    if call.pool.pool.spec.circuit_breaker.is_some() {
+        attempts.circuit = call.pool.pool.circuit.pass(Moment::now()).map_err(circuit_open)?;
+    }
     // In a block, so that what is in it is not there while more is tried.
     let tries = {
-        let outcome = attempt(call, &endpoint, &mut body).await;
+        let outcome = attempt(call, &endpoint, body).await;
         let verdict = Verdict::of(&outcome, &call.pool.pool.spec);
         call.pool.pool.judge(&endpoint.endpoint, verdict, trial);
+        call.pool.pool.note(&outcome, attempts.circuit.take());
         match outcome {
             Ok(response) if !call.retry().answers.contain(response.status()) => return Ok(response),
             outcome => tries(call, &endpoint, outcome, (has_body, body), attempts),
@@ -96,12 +118,16 @@ pub(crate) async fn call(
     tries.await.map_err(SendError::into_error)
 }
 
+fn circuit_open(left: Duration) -> Error {
+    Error::CircuitOpen(u32::try_from(left.as_secs()).unwrap_or(u32::MAX).saturating_add(1))
+}
+
 // Boxed, and in a function of its own, for it hardly ever happens: nothing of it is in the future of a call.
 fn tries<'a>(
     call: &'a Call<'_>,
     endpoint: &'a LocalEndpoint,
     outcome: Outcome,
-    (has_body, body): (bool, Option<UploadBody>),
+    (has_body, body): (bool, &'a mut Option<UploadBody>),
     attempts: &'a mut Attempts,
 ) -> Pin<Box<impl Future<Output = Outcome> + 'a>> {
     Box::pin(Tries { call, has_body, body, tried: Vec::new(), attempts }.go_on(endpoint, outcome))
@@ -149,6 +175,20 @@ impl Call<'_> {
             }
             self.peer.wire.limit(self.timeouts.connect, changed).await.map_err(|_| Error::Resolve)?;
         }
+    }
+
+    // Where requests at once are bounded: it goes on, or has to await its turn.
+    fn enter(&self, attempts: &mut Attempts) -> Result<Option<Turn<'_>>, Error> {
+        let Some(limit) = self.pool.pool.spec.concurrency else { return Ok(None) };
+        match self.pool.pool.limiter.enter(limit) {
+            Entry::Permit(permit) => attempts.permit = Some(permit),
+            Entry::Place(place) => {
+                let turn = self.peer.wire.limit(limit.wait, place.turn(limit));
+                return Ok(Some(Box::pin(async { turn.await.map_err(|_| Error::QueueTimeout) })));
+            }
+            Entry::Full => return Err(Error::QueueFull),
+        }
+        Ok(None)
     }
 
     /// What a new connection is subject to.

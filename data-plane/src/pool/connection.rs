@@ -76,7 +76,7 @@ impl Connection {
         self.seat.is_wanted()
     }
 
-    /// Sends a request. Without a response the body is still there if it can be sent from its beginning.
+    /// Sends a request. Afterwards the body is still there if it can be sent from its beginning.
     pub(super) async fn send(
         mut self,
         call: &Call<'_>,
@@ -92,7 +92,7 @@ impl Connection {
         let mut bytes = call.upstreams.take_buffer();
         head::encode(&call.outgoing, framing, &mut bytes);
         let mut outbound = Some(Outbound::new(bytes, body.take(), framing));
-        let head = poll_fn(|cx| self.poll_exchange(call, &in_flight.0, &mut outbound, cx)).await;
+        let head = poll_fn(|cx| self.poll_exchange(call, &in_flight.0, &mut outbound, body, cx)).await;
         let head = match (head, outbound.take()) {
             (Ok(head), rest) => {
                 outbound = rest;
@@ -106,7 +106,13 @@ impl Connection {
             }
             (Err(error), None) => return Err(error),
         };
-        let Head { status, headers, framing, keep_alive, .. } = head;
+        let Head { status, headers, framing, mut keep_alive, .. } = head;
+        if call.retry().answers.contain(status)
+            && let Some(unsent) = outbound.take_if(|unsent| unsent.is_kept())
+        {
+            // It has answered before it had heard everything, and somebody else is to hear it.
+            (*body, keep_alive) = (unsent.into_parts().0, false);
+        }
         let body = match (status, &outbound) {
             (StatusCode::SWITCHING_PROTOCOLS, None) => DownloadBody::switched(Switched::new(self, in_flight)),
             // It agrees to what it has not heard to the end.
@@ -126,6 +132,7 @@ impl Connection {
         call: &Call<'_>,
         endpoint: &LocalEndpoint,
         outbound: &mut Option<Outbound>,
+        body: &mut Option<UploadBody>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Head, SendError>> {
         let wire = &call.peer.wire;
@@ -140,7 +147,9 @@ impl Connection {
                 // From here on the upstream has its time to answer.
                 Poll::Ready(Ok(())) => {
                     if let Some(sent) = outbound.take() {
-                        call.upstreams.give_buffer(sent.into_parts().1);
+                        let (rest, bytes) = sent.into_parts();
+                        *body = rest;
+                        call.upstreams.give_buffer(bytes);
                     }
                 }
                 Poll::Ready(Err(OutboundError::Upload(fault))) => {

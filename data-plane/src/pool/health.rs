@@ -342,6 +342,10 @@ impl Moment {
         Moment(1)
     }
 
+    pub(super) fn millis(self) -> u64 {
+        self.0
+    }
+
     /// The second that it is in.
     pub(super) fn second(self) -> u32 {
         u32::try_from(self.0 / 1000).unwrap_or(u32::MAX)

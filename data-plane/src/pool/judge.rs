@@ -3,12 +3,13 @@
 
 use super::{
     Endpoint, Pool,
+    circuit::CircuitTrial,
     connection::SendError,
     health::{Cause, Moment},
 };
 use crate::error::{Error, Fault};
 use http::Response;
-use proto::upstream::{Ejection, Upstream};
+use proto::upstream::{CountedAnswers, Ejection, Upstream};
 use std::sync::Arc;
 
 /// What a try says of the endpoint.
@@ -29,9 +30,13 @@ pub(super) struct Trial(Arc<Endpoint>);
 // === impl Verdict ===
 
 impl Verdict {
-    /// The verdict of a try.
+    /// The verdict of a try on its endpoint.
     pub(super) fn of<B>(outcome: &Result<Response<B>, SendError>, upstream: &Upstream) -> Verdict {
-        let counts = |status| upstream.ejection.as_ref().is_some_and(|ejection| ejection.answers.count(status));
+        Verdict::by(upstream.ejection.as_ref().map_or(CountedAnswers::None, |ejection| ejection.answers), outcome)
+    }
+
+    fn by<B>(answers: CountedAnswers, outcome: &Result<Response<B>, SendError>) -> Verdict {
+        let counts = |status| answers.count(status);
         match outcome {
             Ok(response) if counts(response.status()) => Verdict::Failed(Cause::Status),
             Ok(_) => Verdict::Well,
@@ -91,6 +96,26 @@ impl Pool {
             }
             (Verdict::Failed(_), Some(_)) => endpoint.health.fail_trial(Moment::now(), ejection, fastrand::f32()),
             (Verdict::Nothing, None | Some(_)) => {}
+        }
+    }
+
+    /// Takes note of what a try came to for the upstream as a whole.
+    pub(super) fn note<B>(&self, outcome: &Result<Response<B>, SendError>, trial: Option<CircuitTrial>) {
+        let Some(breaker) = &self.spec.circuit_breaker else { return };
+        let (verdict, now, name) = (Verdict::by(breaker.answers, outcome), Moment::now(), self.name());
+        match (verdict, trial) {
+            (Verdict::Nothing, None | Some(_)) => {}
+            (Verdict::Well, Some(trial)) => {
+                trial.pass(now);
+                tracing::info!(upstream.name = %name, "an upstream gets requests again");
+            }
+            (Verdict::Failed(_), Some(trial)) => trial.fail(breaker, now, fastrand::f32()),
+            (verdict, None) => {
+                let failed = verdict != Verdict::Well;
+                if self.circuit.note(breaker, failed, now, fastrand::f32()) {
+                    tracing::warn!(upstream.name = %name, "an upstream gets no requests, for too many failed");
+                }
+            }
         }
     }
 

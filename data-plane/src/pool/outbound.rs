@@ -19,6 +19,8 @@ use tokio::io::AsyncWrite;
 pub(super) struct Outbound {
     pieces: Pieces,
     body: Option<UploadBody>,
+    // All of the body was taken.
+    ended: bool,
     framing: RequestFraming,
     written: u64,
     moved: bool,
@@ -52,6 +54,7 @@ impl Outbound {
     pub(super) fn new(head: Vec<u8>, body: Option<UploadBody>, framing: RequestFraming) -> Outbound {
         Outbound {
             pieces: Pieces::new(head),
+            ended: body.is_none(),
             body,
             framing,
             written: 0,
@@ -72,11 +75,16 @@ impl Outbound {
         std::mem::take(&mut self.moved)
     }
 
+    /// Whether the body can be sent from its beginning.
+    pub(super) fn is_kept(&self) -> bool {
+        self.body.as_ref().is_some_and(UploadBody::is_kept)
+    }
+
     /// The body, if it can be sent from its beginning, and the buffer of the head.
     pub(super) fn into_parts(mut self) -> (Option<UploadBody>, Vec<u8>) {
-        if self.written == 0
-            && let Some(body) = &mut self.body
-            && body.has_begun()
+        if let Some(body) = &mut self.body
+            && !body.rewind()
+            && self.written == 0
         {
             // One piece at most was taken out, and nothing of it was written.
             body.give_back(std::mem::take(&mut self.pieces.data));
@@ -91,7 +99,7 @@ impl Outbound {
         }
         loop {
             // What there is of the body goes with the head.
-            if self.pieces.has_room() && self.body.is_some() {
+            if self.pieces.has_room() && !self.ended {
                 match self.fill(cx) {
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(fault)) => return Poll::Ready(Err(OutboundError::Upload(fault))),
@@ -106,7 +114,7 @@ impl Outbound {
                 }
             }
             if self.pieces.is_written() {
-                if self.body.is_none() {
+                if self.ended {
                     return self.poll_flush(stream, cx).map(Ok);
                 }
                 continue;
@@ -164,14 +172,14 @@ impl Outbound {
                 self.pieces.data = data
             }
             (Some(Err(frame)), RequestFraming::Chunked) => {
-                self.body = None;
+                self.ended = true;
                 encoding::last_chunk(frame.trailers_ref(), self.pieces.prefix());
             }
             (None, RequestFraming::Chunked) => {
-                self.body = None;
+                self.ended = true;
                 encoding::last_chunk(None, self.pieces.prefix());
             }
-            (Some(Err(_)) | None, RequestFraming::Length(_) | RequestFraming::None) => self.body = None,
+            (Some(Err(_)) | None, RequestFraming::Length(_) | RequestFraming::None) => self.ended = true,
         }
         Poll::Ready(Ok(()))
     }

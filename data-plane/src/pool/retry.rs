@@ -33,7 +33,7 @@ pub(super) struct Tries<'a, 'c> {
     /// Whether there was a body at first.
     pub(super) has_body: bool,
     /// What is there of it.
-    pub(super) body: Option<UploadBody>,
+    pub(super) body: &'a mut Option<UploadBody>,
     /// The endpoints, by their ids.
     pub(super) tried: Vec<u64>,
     pub(super) attempts: &'a mut Attempts,
@@ -66,8 +66,9 @@ impl Tries<'_, '_> {
     async fn attempt(&mut self, endpoint: &Rc<LocalEndpoint>) -> Outcome {
         let (call, pool) = (self.call, &self.call.pool.pool);
         call.peer.wire.progress();
-        let outcome = attempt(call, endpoint, &mut self.body).await;
+        let outcome = attempt(call, endpoint, self.body).await;
         pool.judge(&endpoint.endpoint, Verdict::of(&outcome, &pool.spec), None);
+        pool.note(&outcome, None);
         outcome
     }
 
@@ -82,6 +83,9 @@ impl Tries<'_, '_> {
         };
         let is_whole = self.has_body == self.body.is_some();
         if self.attempts.retries >= retry.attempts || !is_whole || (arrived && !call.may_repeat()) {
+            return None;
+        }
+        if call.pool.pool.spec.circuit_breaker.is_some() && !call.pool.pool.circuit.is_closed() {
             return None;
         }
         let Picked { endpoint, trial: _ } = call.upstreams.pick(call.pool, call.affinity, &self.tried).ok()?;

@@ -74,7 +74,7 @@ pub(super) async fn forward(
         client_idle: settings.idle_timeout,
         peer: &record.peer,
     };
-    let response = call(&request, body, &mut record.attempts).await;
+    let response = call(&request, &mut body, &mut record.attempts).await;
     if let Some(mirrored) = mirrored {
         mirrored.send();
     }

@@ -169,7 +169,7 @@ impl Copy {
         let context = &self.context;
         let body = body.filter(|body| !body.is_empty()).map(Bytes::from);
         let body = body.map_or(RequestBody::None, |body| RequestBody::Whole(Some(body)));
-        let body = UploadBody::new(body, BodyLimit::Unlimited).map_err(Error::Upload)?;
+        let mut body = UploadBody::new(body, BodyLimit::Unlimited).map_err(Error::Upload)?;
         let request = Call {
             upstreams: &self.local.upstreams,
             pool,
@@ -184,7 +184,7 @@ impl Copy {
             client_idle: self.local.settings.idle_timeout,
             peer: &self.peer,
         };
-        let response = call(&request, body, &mut Attempts::default()).await?;
+        let response = call(&request, &mut body, &mut Attempts::default()).await?;
         // What of it is left then is not read.
         timeout(ANSWER_WITHIN, drop_answer(response.into_body())).await.ok();
         Ok(())

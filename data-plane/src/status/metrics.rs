@@ -41,6 +41,8 @@ pub(super) struct Metrics {
     resolutions: Vec<(String, &'static str, u64)>,
     // By upstream.
     over_budget: Vec<(String, u64)>,
+    concurrency: Vec<(String, u32, u32)>,
+    circuits: Vec<(String, bool, u64)>,
     revision: u64,
     age: Option<Duration>,
     config_refused: u64,
@@ -78,6 +80,11 @@ impl Metrics {
             [("resolved", resolved), ("failed", failed)].map(|(result, n)| (pool.name().to_string(), result, n))
         });
         let over_budget = pools().map(|pool| (pool.name().to_string(), pool.retries_over_budget()));
+        let concurrency = pools().filter_map(|pool| {
+            pool.concurrency().map(|(under_way, waiting)| (pool.name().to_string(), under_way, waiting))
+        });
+        let circuits =
+            pools().filter_map(|pool| pool.circuit().map(|(open, openings)| (pool.name().to_string(), open, openings)));
         let config = telemetry.config();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
@@ -92,6 +99,8 @@ impl Metrics {
             checks: checks.collect(),
             certificates: certificates.take(MAX_CERTIFICATES).collect(),
             resolutions: resolutions.filter(|(_, _, n)| *n > 0).collect(),
+            concurrency: concurrency.collect(),
+            circuits: circuits.collect(),
             over_budget: over_budget.filter(|(_, n)| *n > 0).collect(),
             revision: config.revision(),
             age: config.since().map(|since| now.saturating_sub(Duration::from_millis(since))),
@@ -158,10 +167,34 @@ impl Metrics {
         for (upstream, n) in &self.over_budget {
             ConstCounter::new(*n).encode(family.encode_family(&[("upstream", upstream.as_str())])?)?;
         }
+        self.encode_protection(encoder)?;
         let help = "Connections that stand to an endpoint";
         let mut family = encoder.encode_descriptor("portico_upstream_connections", help, None, MetricType::Gauge)?;
         for (endpoint, figures) in &self.endpoints {
             ConstGauge::new(i64::from(figures.connections)).encode(family.encode_family(&labels(endpoint))?)?;
+        }
+        Ok(())
+    }
+
+    fn encode_protection(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Requests to an upstream that bounds them: under way, and waiting for that";
+        let mut family = encoder.encode_descriptor("portico_upstream_requests", help, None, MetricType::Gauge)?;
+        for (upstream, under_way, waiting) in &self.concurrency {
+            for (state, n) in [("in_flight", under_way), ("queued", waiting)] {
+                let labels = [("upstream", upstream.as_str()), ("state", state)];
+                ConstGauge::new(i64::from(*n)).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        let help = "Whether an upstream gets no requests, for too many failed";
+        let mut family = encoder.encode_descriptor("portico_upstream_circuit_open", help, None, MetricType::Gauge)?;
+        for (upstream, open, _) in &self.circuits {
+            ConstGauge::new(i64::from(*open)).encode(family.encode_family(&[("upstream", upstream.as_str())])?)?;
+        }
+        let help = "How often an upstream's circuit opened";
+        let mut family =
+            encoder.encode_descriptor("portico_upstream_circuit_openings", help, None, MetricType::Counter)?;
+        for (upstream, _, openings) in &self.circuits {
+            ConstCounter::new(*openings).encode(family.encode_family(&[("upstream", upstream.as_str())])?)?;
         }
         Ok(())
     }

@@ -124,7 +124,7 @@ fn a_try_that_takes_too_long_is_given_up_for_another() {
             }
         }
     });
-    let retry = json!({"per_try": "150ms", "back_off": {"base": "1ms"}});
+    let retry = json!({"attempts": 5, "per_try": "150ms", "back_off": {"base": "1ms"}});
     let node = Node::start(&upstream(retry, &[backend.address]));
     let start = Instant::now();
     assert_eq!(node.ask(GET).text(), "second");
@@ -252,4 +252,79 @@ fn an_answer_without_end_is_not_read_to_its_end() {
     }
     assert!(start.elapsed() < Duration::from_secs(10));
     wait.recv_timeout(DEADLINE).unwrap();
+}
+
+const BODIES: [&str; 2] = [
+    "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 12\r\n\r\nhello, world",
+    "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nhello,\r\n6\r\n world\r\n0\r\n\r\n",
+];
+
+#[test]
+fn a_body_that_was_kept_is_sent_again_whole() {
+    for request in BODIES {
+        for break_off in [true, false] {
+            let (said, heard) = channel();
+            let backend = Backend::start(move |number, mut conn| {
+                while let Some(request) = conn.request() {
+                    said.send(request.text().to_string()).unwrap();
+                    match number {
+                        0 if break_off => return,
+                        0 => conn.send("HTTP/1.1 503 Busy\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"),
+                        _ => conn.send(ok("done")),
+                    }
+                }
+            });
+            let node = Node::start(&upstream(json!({}), &[backend.address]));
+            assert_eq!(node.ask(request).text(), "done");
+            assert_eq!([heard.recv().unwrap(), heard.recv().unwrap()], ["hello, world"; 2]);
+            assert_eq!(node.log()[0]["http.request.body.size"], 12);
+        }
+    }
+}
+
+#[test]
+fn a_body_is_sent_while_it_comes_and_again_when_it_must() {
+    // Answers when it has heard the beginning, and then hears no more.
+    let (asked, wait) = channel();
+    let backend = Backend::start(move |number, mut conn| {
+        if number == 0 {
+            conn.head();
+            assert_eq!(conn.read(5), b"hello");
+            conn.send("HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n");
+            asked.send(()).unwrap();
+            return;
+        }
+        let request = conn.request().unwrap();
+        conn.send(ok(request.text()));
+    });
+    let node = Node::start(&upstream(json!({}), &[backend.address]));
+    let mut client = node.connect();
+    client.send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 12\r\n\r\nhello");
+    wait.recv_timeout(DEADLINE).unwrap();
+    client.send(", world");
+    assert_eq!(client.response().text(), "hello, world");
+}
+
+#[test]
+fn a_body_larger_than_may_be_kept_makes_no_request_fail() {
+    let body = "x".repeat(100_000);
+    for framing in ["length", "chunked"] {
+        let request = match framing {
+            "length" => format!("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n{body}"),
+            _ => format!("PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n186a0\r\n{body}\r\n0\r\n\r\n"),
+        };
+        for (buffer, tries) in [("1KiB", 1), ("128KiB", 2)] {
+            let asked = Arc::<AtomicUsize>::default();
+            let count = asked.clone();
+            let backend = Backend::start(move |_, mut conn| {
+                while let Some(request) = conn.request() {
+                    assert_eq!(request.body.len(), 100_000);
+                    count.fetch_add(1, SeqCst);
+                    conn.send(BUSY);
+                }
+            });
+            let node = Node::start(&upstream(json!({"buffer": buffer}), &[backend.address]));
+            assert_eq!((node.ask(&request).status(), asked.load(SeqCst)), (503, tries), "{framing} {buffer}");
+        }
+    }
 }

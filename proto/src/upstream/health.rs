@@ -175,18 +175,13 @@ pub(super) fn check_statuses(field: &str, statuses: &[u32], faults: &mut Faults)
 
 impl Ejection {
     pub(super) fn check(message: Option<&pb::Ejection>, faults: &mut Faults) -> Option<Ejection> {
-        use pb::counted_answers::Kind;
         let default = pb::Ejection::default();
         let message = message.unwrap_or(&default);
         let consecutive_failures = message.consecutive_failures.unwrap_or(5);
         if consecutive_failures > 1000 {
             faults.note_at("consecutive_failures", "at most 1000 failures eject; 0 never does");
         }
-        let answers = match message.answers.as_ref().and_then(|answers| answers.kind.as_ref()) {
-            Some(Kind::None(pb::NoAnswers {})) => CountedAnswers::None,
-            None | Some(Kind::Gateway(pb::GatewayErrors {})) => CountedAnswers::Gateway,
-            Some(Kind::Server(pb::ServerErrors {})) => CountedAnswers::Server,
-        };
+        let answers = CountedAnswers::check(message.answers.as_ref());
         let base = duration("base", &message.base, faults).unwrap_or(Duration::from_secs(10));
         let max = duration("max", &message.max, faults).unwrap_or(Duration::from_secs(300).max(base));
         if max < base {
@@ -215,6 +210,15 @@ impl Ejection {
 // === impl CountedAnswers ===
 
 impl CountedAnswers {
+    pub(super) fn check(message: Option<&pb::CountedAnswers>) -> CountedAnswers {
+        use pb::counted_answers::Kind;
+        match message.and_then(|answers| answers.kind.as_ref()) {
+            Some(Kind::None(pb::NoAnswers {})) => CountedAnswers::None,
+            None | Some(Kind::Gateway(pb::GatewayErrors {})) => CountedAnswers::Gateway,
+            Some(Kind::Server(pb::ServerErrors {})) => CountedAnswers::Server,
+        }
+    }
+
     /// Whether an answer of that status is a failure.
     pub fn count(self, status: StatusCode) -> bool {
         match self {

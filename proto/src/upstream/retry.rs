@@ -1,10 +1,12 @@
 //! Further tries, checked.
 
 use super::{duration, health::check_statuses};
-use crate::{invalid::Faults, pb};
+use crate::{invalid::Faults, pb, quantity};
 use http::{Method, StatusCode};
 use std::time::Duration;
 
+/// The largest body that can be kept.
+const MAX_BUFFER: u64 = 1024 * 1024;
 /// The most methods that can be named.
 const MAX_METHODS: usize = 16;
 
@@ -23,6 +25,8 @@ pub struct Retry {
     pub budget: RetryBudget,
     /// Methods that may be repeated, besides the idempotent ones.
     pub methods: Vec<Method>,
+    /// The largest body that is kept to be sent again.
+    pub buffer: usize,
 }
 
 /// Answers after which a request is tried again.
@@ -71,6 +75,7 @@ impl Retry {
             back_off: faults.at("back_off", |faults| BackOff::check(message.back_off.as_ref(), faults)),
             budget: faults.at("budget", |faults| RetryBudget::check(message.budget.as_ref(), faults)),
             methods: check_methods(&message.methods, faults),
+            buffer: faults.at("buffer", |faults| faults.take(buffer(&message.buffer))).unwrap_or_default(),
         }
     }
 
@@ -78,6 +83,12 @@ impl Retry {
     pub fn may_repeat(&self, method: &Method) -> bool {
         is_idempotent(method) || self.methods.contains(method)
     }
+}
+
+fn buffer(text: &str) -> Result<usize, String> {
+    let size = if text.is_empty() { 16 * 1024 } else { quantity::size(text)? };
+    let size = usize::try_from(size).ok().filter(|_| size <= MAX_BUFFER);
+    size.ok_or_else(|| format!("{text:?} is more than can be kept; the most is \"1MiB\""))
 }
 
 fn check_methods(methods: &[String], faults: &mut Faults) -> Vec<Method> {
@@ -216,6 +227,7 @@ mod tests {
             back_off: Some(pb::BackOff { base: "1s".into(), max: "1ms".into() }),
             budget: Some(pb::RetryBudget { share: Some(101), min_per_second: Some(1001) }),
             methods: vec!["POST".into(), "NO METHOD".into(), "CONNECT".into()],
+            buffer: "2MiB".into(),
         };
         let mut faults = Faults::default();
         Retry::check(Some(&message), &mut faults);
@@ -231,6 +243,7 @@ mod tests {
             "/budget/min_per_second",
             "/methods/1",
             "/methods/2",
+            "/buffer",
             "/answers/listed/statuses",
         ];
         assert_eq!(found, expect);

@@ -44,7 +44,7 @@ struct Exchange {
     lease: Lease,
 }
 
-/// Sends a request. Without a response the body is still there if it can be sent from its beginning.
+/// Sends a request. Afterwards the body is still there if it can be sent from its beginning.
 pub(in crate::pool) async fn send(
     call: &Call<'_>,
     endpoint: &Rc<LocalEndpoint>,
@@ -84,10 +84,16 @@ async fn exchange(
     let (response, stream) = sender.send_request(request, body.is_none()).map_err(|error| fault(&error))?;
     let upload = body.take().map(|body| Upload::new(stream, body));
     let mut exchange = Exchange { response, upload, interim: 0, lease };
-    match poll_fn(|cx| exchange.poll(call, cx)).await.and_then(answer) {
+    match poll_fn(|cx| exchange.poll(call, body, cx)).await.and_then(answer) {
         Ok((response, left)) => {
-            let Exchange { upload, lease, .. } = exchange;
+            let Exchange { mut upload, lease, .. } = exchange;
             let (head, stream) = response.into_parts();
+            if call.retry().answers.contain(head.status)
+                && let Some(unsent) = upload.take_if(|unsent| unsent.is_kept())
+            {
+                // It has answered before it had heard everything, and somebody else is to hear it.
+                *body = unsent.into_body();
+            }
             if is_bodiless(call.outgoing.method, head.status) {
                 if !stream.is_end_stream() {
                     tokio::task::spawn_local(timeout(LAST_FRAME, let_end(stream, lease, in_flight)));
@@ -98,7 +104,9 @@ async fn exchange(
             Ok(Response::from_parts(head, DownloadBody::of_http2(download)))
         }
         Err(error) => {
-            *body = exchange.upload.and_then(Upload::into_body);
+            if let Some(unsent) = exchange.upload {
+                *body = unsent.into_body();
+            }
             Err(error)
         }
     }
@@ -106,7 +114,12 @@ async fn exchange(
 
 impl Exchange {
     // As by HTTP/1: an endpoint may answer before it has heard everything.
-    fn poll(&mut self, call: &Call<'_>, cx: &mut Context<'_>) -> Poll<Result<Response<RecvStream>, SendError>> {
+    fn poll(
+        &mut self,
+        call: &Call<'_>,
+        body: &mut Option<UploadBody>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response<RecvStream>, SendError>> {
         let wire = &call.peer.wire;
         let (mut within, mut side) = (call.answer_within(), Side::Upstream);
         if let Some(upload) = &mut self.upload {
@@ -118,7 +131,7 @@ impl Exchange {
                 Poll::Ready(Ok(())) => {
                     // From here on the endpoint has its time to answer.
                     wire.progress();
-                    self.upload = None;
+                    *body = self.upload.take().and_then(Upload::into_body);
                 }
                 Poll::Ready(Err(fault)) => return Poll::Ready(Err(SendError::Final(Error::Upload(fault)))),
                 Poll::Pending => {

@@ -59,9 +59,14 @@ impl Upload {
         std::mem::take(&mut self.moved)
     }
 
+    /// Whether the body can be sent from its beginning.
+    pub(super) fn is_kept(&self) -> bool {
+        self.body.is_kept()
+    }
+
     /// The body, if it can be sent from its beginning.
     pub(super) fn into_body(mut self) -> Option<UploadBody> {
-        if !self.sent && self.body.has_begun() {
+        if !self.body.rewind() && !self.sent {
             // One piece at most was taken out.
             self.body.give_back(std::mem::take(&mut self.data));
         }
