@@ -52,7 +52,7 @@ mod tests {
             let message = pb::Mirror { upstream: upstream.into(), percent, max_body: max_body.into() };
             let mut faults = Faults::default();
             let mirror = Mirror::check(&message, &mut faults);
-            faults.into_found().pop().map_or(Ok(mirror.unwrap()), |fault| Err(fault.pointer))
+            faults.into_found().pop().map_or_else(|| Ok(mirror.unwrap()), |fault| Err(fault.pointer))
         };
         let upstream = Name::parse("shadow").unwrap();
         assert_eq!(
