@@ -45,7 +45,8 @@ async fn dial(endpoint: &LocalEndpoint, ip: IpAddr) -> Result<Stream, Error> {
     // to fail.
     stream.set_nodelay(true).ok();
     let Some(tls) = tls else { return Ok(Stream::Plain(stream)) };
-    tls.handshake(stream).await.map_err(|HandshakeError { error, detail }| {
+    // Boxed, for it is large and hardly ever happens.
+    Box::pin(tls.handshake(stream)).await.map_err(|HandshakeError { error, detail }| {
         if endpoint.may_complain() {
             tracing::warn!(endpoint = endpoint.as_str(), %ip, error = %detail, "failed to agree with an endpoint on TLS");
         }
