@@ -1,4 +1,4 @@
-//! What HTTP/1.1 writes the same way in requests and in answers: fields, the length of a body, chunks.
+//! What HTTP/1.1 writes the same way in requests and in answers: fields, the length of a body, chunks; and base64.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::io::Write;
@@ -31,4 +31,30 @@ pub(crate) fn last_chunk(trailers: Option<&HeaderMap>, out: &mut Vec<u8>) {
         field(name, value, out);
     }
     out.extend_from_slice(b"\r\n");
+}
+
+/// Bytes in base64, padded; `N` is how long that is.
+pub(crate) fn base64<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = [b'='; N];
+    for (bytes, out) in bytes.chunks(3).zip(text.chunks_exact_mut(4)) {
+        let byte = |at: usize| u32::from(bytes.get(at).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for (at, digit) in out.iter_mut().enumerate().take(bytes.len() + 1) {
+            *digit = DIGITS[(bits >> (18 - 6 * at) & 63) as usize];
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_padded() {
+        // RFC 4648, 10.
+        assert_eq!((&base64::<4>(b"f"), &base64::<4>(b"fo"), &base64::<4>(b"foo")), (b"Zg==", b"Zm8=", b"Zm9v"));
+        assert_eq!(&base64::<24>(b"the sample nonce"), b"dGhlIHNhbXBsZSBub25jZQ==");
+    }
 }

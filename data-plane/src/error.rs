@@ -59,7 +59,7 @@ pub(crate) enum Error {
     Overloaded,
     #[error("the gateway has as many connections as it may; try again later")]
     Connections,
-    #[error("the gateway opens no tunnels")]
+    #[error("the gateway opens no such tunnel")]
     Connect,
     #[error("the handshake of WebSocket is wrong: {0}")]
     WebSocket(&'static str),

@@ -22,6 +22,7 @@ pub(crate) use body::AnswerBody;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use fuzzing::admitted;
 pub(crate) use local::Local;
+pub(crate) use upgrade::Wish;
 
 use crate::{
     context::{Peer, RequestBody},
@@ -41,6 +42,7 @@ pub(crate) async fn answer(local: Rc<Local>, peer: Rc<Peer>, request: Request<Re
         catch::future(serving).await
     };
     let response = match served {
+        Ok(response) if record.opens_tunnel() && response.status().is_success() => record.fail(Error::Connect),
         Ok(response) => response,
         Err(error) => record.fail(error),
     };

@@ -19,6 +19,7 @@ mod hash;
 mod headers;
 mod health;
 mod http2;
+mod http2_tunnels;
 mod listeners;
 mod mirror;
 mod overload;

@@ -31,8 +31,8 @@ const ASK_TIMES: u32 = 4;
 
 /// One of the two connections.
 pub(crate) trait Side: AsyncRead + AsyncWrite + Unpin {
-    /// The connection below.
-    fn tcp(&self) -> &TcpStream;
+    /// The connection below, if it has one for itself.
+    fn tcp(&self) -> Option<&TcpStream>;
 
     /// What is dropped from now on is dropped with a reset.
     fn reset(&mut self);
@@ -94,7 +94,7 @@ impl<C: Side, U: Side> Tunnel<C, U> {
     /// Ties them together, each with what was read of it already; `idle` is how long neither may send anything.
     pub(crate) fn new(client: (C, BytesMut), upstream: (U, BytesMut), idle: Duration) -> Tunnel<C, U> {
         let ((client, from_client), (upstream, from_upstream)) = (client, upstream);
-        for tcp in [client.tcp(), upstream.tcp()] {
+        for tcp in [client.tcp(), upstream.tcp()].into_iter().flatten() {
             let ask = TcpKeepalive::new().with_time(ASK_AFTER).with_interval(ASK_EVERY).with_retries(ASK_TIMES);
             // Without it they are found out when the tunnel was idle for too long.
             SockRef::from(tcp).set_tcp_keepalive(&ask).ok();

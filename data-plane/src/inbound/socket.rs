@@ -64,13 +64,13 @@ impl Preread {
 }
 
 impl Side for ClientSocket {
-    fn tcp(&self) -> &TcpStream {
-        ClientSocket::tcp(self)
+    fn tcp(&self) -> Option<&TcpStream> {
+        Some(ClientSocket::tcp(self))
     }
 
     fn reset(&mut self) {
         // If it cannot be set, the connection ends all the same.
-        self.tcp().set_zero_linger().ok();
+        ClientSocket::tcp(self).set_zero_linger().ok();
     }
 }
 

@@ -6,6 +6,7 @@
 mod link;
 mod meter;
 mod stream;
+mod tunnel;
 
 use super::accept::Clients;
 use crate::{
@@ -85,6 +86,7 @@ impl Driver<'_> {
             .max_concurrent_streams(settings.http2_max_streams)
             .max_send_buffer_size(SEND_BUFFER)
             .max_pending_accept_reset_streams(settings.http2_max_resets as usize)
+            .enable_connect_protocol()
             .handshake::<Link, Bytes>(link);
         let mut connection = match self.wire.limit(settings.header_timeout, handshake).await {
             Ok(Ok(connection)) => connection,

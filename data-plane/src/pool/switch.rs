@@ -4,7 +4,7 @@
 //! unread, so an answer that only looks like consent would let a client and a server talk past every policy.
 
 use super::{connection::Connection, head::Head, local::InFlight};
-use crate::tunnel::Side;
+use crate::{encoding::base64, tunnel::Side};
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -71,20 +71,6 @@ fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h [u8]> {
     values.next().filter(|_| values.next().is_none()).map(HeaderValue::as_bytes)
 }
 
-// Of the 20 bytes of SHA-1, the last two of which are padded.
-fn base64(digest: &[u8]) -> [u8; 28] {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = [b'='; 28];
-    for (bytes, out) in digest.chunks(3).zip(text.chunks_exact_mut(4)) {
-        let byte = |at: usize| u32::from(bytes.get(at).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for (at, digit) in out.iter_mut().enumerate().take(bytes.len() + 1) {
-            *digit = DIGITS[(bits >> (18 - 6 * at) & 63) as usize];
-        }
-    }
-    text
-}
-
 // === impl Switched ===
 
 impl Switched {
@@ -99,8 +85,8 @@ impl Switched {
 }
 
 impl Side for Switched {
-    fn tcp(&self) -> &TcpStream {
-        self.connection.stream.tcp()
+    fn tcp(&self) -> Option<&TcpStream> {
+        Some(self.connection.stream.tcp())
     }
 
     fn reset(&mut self) {

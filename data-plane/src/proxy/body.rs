@@ -2,8 +2,8 @@
 
 use super::{passage::Passage, record::Record};
 use crate::{
-    inbound::ClientSocket,
     pool::{DownloadBody, DownloadFault},
+    tunnel::Side,
 };
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
@@ -45,14 +45,14 @@ impl AnswerBody {
 
     /// After an answer with status 101: what comes on the client's connection from now on, and what of it was read
     /// already, belongs to the protocol that was switched to.
-    pub(crate) async fn tunnel(mut self, socket: ClientSocket, read: BytesMut) {
+    pub(crate) async fn tunnel(mut self, client: impl Side, read: BytesMut) {
         let switched = match std::mem::replace(&mut self.flow, Flow::Whole(None)) {
             Flow::Stream(body) => body.into_switched(),
             Flow::Whole(_) => None,
         };
         // Only an upstream answers so.
         if let (Some(upstream), Some(record)) = (switched, self.record.take()) {
-            Passage::new(record, (socket, read), *upstream).run().await;
+            Passage::new(record, (client, read), *upstream).run().await;
         }
     }
 

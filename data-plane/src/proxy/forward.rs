@@ -39,8 +39,7 @@ pub(super) async fn forward(
     if let ControlFlow::Break(answer) = side.filters.request(&mut record.context) {
         return Ok(answer.map(Flow::whole));
     }
-    let settings = &record.local.settings;
-    let limit = route.entry.request_body.unwrap_or(settings.max_request_body);
+    let limit = route.entry.request_body.unwrap_or(record.local.settings.max_request_body);
     let mut body = UploadBody::new(body, limit).map_err(Error::Upload)?;
     record.upload = body.as_ref().map(UploadBody::upload);
     let target = match &forward.rewrite {
@@ -51,6 +50,9 @@ pub(super) async fn forward(
         record.context.headers.insert(header::HOST, host.clone());
     }
     let upgrade = upgrade::grant(record, side, body.is_some())?;
+    if upgrade.is_none() && record.opens_tunnel() {
+        return Err(Error::Connect);
+    }
     let affinity = affinity(&pool.spec().balance, &record.context);
     if let Balance::StickyCookie(sticky) = &pool.spec().balance {
         // It is between the client and the gateway.
@@ -68,10 +70,10 @@ pub(super) async fn forward(
             method: &record.context.method,
             target: target.as_ref().unwrap_or(&record.context.target),
             headers: &record.context.headers,
-            upgrade: upgrade.as_ref(),
+            upgrade: upgrade.as_deref(),
         },
         timeouts: side.timeouts,
-        client_idle: settings.idle_timeout,
+        client_idle: record.local.settings.idle_timeout,
         peer: &record.peer,
     };
     let response = call(&request, &mut body, &mut record.attempts).await;
@@ -82,6 +84,9 @@ pub(super) async fn forward(
     let cookie = session_cookie(&request, record.context.scheme, &record.attempts);
     if let Some(upgrade) = upgrade.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
         upgrade::agree(&mut response, &upgrade);
+    }
+    if record.opens_tunnel() && response.status().is_success() {
+        return Err(Error::BadSwitch);
     }
     let headers = response.headers_mut();
     headers.append(header::VIA, VIA);

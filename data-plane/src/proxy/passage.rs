@@ -5,32 +5,27 @@
 use super::record::Record;
 use crate::{
     error::Fault,
-    inbound::ClientSocket,
     pool::Switched,
-    tunnel::{Broken, Tunnel},
+    tunnel::{Broken, Side, Tunnel},
 };
 use bytes::BytesMut;
 use std::future::poll_fn;
 
 /// A request that has become a tunnel. Its record is written when it is dropped.
-pub(super) struct Passage {
+pub(super) struct Passage<C: Side> {
     record: Box<Record>,
-    tunnel: Tunnel<ClientSocket, Switched>,
+    tunnel: Tunnel<C, Switched>,
     ended: bool,
 }
 
-impl Passage {
+impl<C: Side> Passage<C> {
     /// Ties the client's connection, of which this was read already, to the upstream's.
-    pub(super) fn new(
-        mut record: Box<Record>,
-        (socket, read): (ClientSocket, BytesMut),
-        mut upstream: Switched,
-    ) -> Passage {
+    pub(super) fn new(mut record: Box<Record>, (client, read): (C, BytesMut), mut upstream: Switched) -> Passage<C> {
         record.settle();
         let opened = &record.local.counters.tunnels;
         opened.set(opened.get() + 1);
         let came = upstream.take_read();
-        let tunnel = Tunnel::new((socket, read), (upstream, came), record.tunnel_idle());
+        let tunnel = Tunnel::new((client, read), (upstream, came), record.tunnel_idle());
         record.peer.wire.progress();
         Passage { record, tunnel, ended: false }
     }
@@ -52,12 +47,12 @@ impl Passage {
     }
 }
 
-impl Drop for Passage {
+impl<C: Side> Drop for Passage<C> {
     fn drop(&mut self) {
         let record = &mut self.record;
         (record.received, record.sent) = self.tunnel.bytes();
-        if !self.ended {
-            // Nothing else ends it before its time.
+        // A stream of HTTP/2 is also dropped when its connection ends, as if the client had left.
+        if !self.ended && record.local.draining.get() {
             record.tunnel_broken("drained", Fault::Gateway);
         }
         let opened = &record.local.counters.tunnels;

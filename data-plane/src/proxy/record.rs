@@ -6,6 +6,7 @@ use super::{
     AnswerBody,
     body::Flow,
     local::{Local, LocalRoute},
+    upgrade::Wish,
 };
 use crate::{
     context::{Authority, Context, Peer, RequestBody, Upload},
@@ -59,7 +60,7 @@ pub(crate) struct Record {
 
 impl Record {
     pub(super) fn begin(local: Rc<Local>, peer: Rc<Peer>, request: Request<RequestBody>) -> (Box<Record>, RequestBody) {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let context = Context {
             method: parts.method,
             target: parts.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")),
@@ -74,7 +75,7 @@ impl Record {
             context,
             uri: parts.uri,
             version: parts.version,
-            wish: None,
+            wish: parts.extensions.remove::<Wish>().map(|Wish(wish)| wish),
             upload: None,
             attempts: Attempts::default(),
             side: None,
@@ -176,6 +177,11 @@ impl Record {
         context.host.settle();
         context.request_id = own(&context.request_id);
         (self.uri, self.wish) = (http::Uri::default(), None);
+    }
+
+    /// Whether the request is for a tunnel and nothing else: whoever opens one by HTTP/2 takes every success for it.
+    pub(super) fn opens_tunnel(&self) -> bool {
+        self.version == Version::HTTP_2 && self.wish.is_some()
     }
 
     /// How long neither side of a tunnel may send anything.

@@ -411,6 +411,17 @@ impl Backend {
         (backend, wait, go)
     }
 
+    /// Hands over each connection with the first request on it.
+    pub(super) fn handing() -> (Backend, Receiver<(Message, Conn)>) {
+        let (sender, receiver) = channel();
+        let backend = Backend::start(move |_, mut conn| {
+            if let Some(request) = conn.request() {
+                sender.send((request, conn)).ok();
+            }
+        });
+        (backend, receiver)
+    }
+
     /// Answers every request with what came: the head as text in the body.
     pub(super) fn echo() -> Backend {
         Backend::start(|_, mut conn| {

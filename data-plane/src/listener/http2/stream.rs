@@ -1,19 +1,34 @@
 //! One stream of HTTP/2: a request, made such that it can be told by HTTP/1 in one way only, and its answer.
 
-use super::super::accept::Clients;
+use super::{super::accept::Clients, tunnel::StreamSide};
 use crate::{
     context::{Peer, RequestBody, strip_known, strip_untrailable},
     error::Error,
-    proxy::{self, AnswerBody},
+    proxy::{self, AnswerBody, Wish},
 };
-use bytes::Bytes;
-use h2::{Reason, RecvStream, SendStream, server::SendResponse};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header, response::Parts};
+use bytes::{Bytes, BytesMut};
+use h2::{Reason, RecvStream, SendStream, ext::Protocol, server::SendResponse};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header, request, response::Parts,
+};
 use http_body::Body;
 use std::{future::poll_fn, pin::pin, rc::Rc, task::Poll};
 
+const SEC_WEBSOCKET_ACCEPT: HeaderName = HeaderName::from_static("sec-websocket-accept");
+
 /// The answer does not go on: it was cut off, or nobody takes it.
 struct Cut;
+
+/// A request, as HTTP/1 could have brought it.
+struct Admitted {
+    request: Request<RequestBody>,
+    judged: Result<(), Error>,
+    // What comes from the client, if the request is for a tunnel.
+    tunnel: Option<RecvStream>,
+}
+
+/// The request is for a tunnel.
+struct Tunnel;
 
 /// Serves a stream.
 pub(super) async fn serve(
@@ -24,9 +39,10 @@ pub(super) async fn serve(
 ) {
     let (local, is_head) = (clients.local.clone(), request.method() == Method::HEAD);
     let serving = async {
-        let response = match admit(request, clients.local.settings.max_headers) {
-            (request, Err(error)) => proxy::refuse(local, peer.clone(), request, error),
-            (request, Ok(())) => {
+        let Admitted { request, judged, tunnel } = Admitted::new(request, clients.local.settings.max_headers);
+        let response = match judged {
+            Err(error) => proxy::refuse(local, peer.clone(), request, error),
+            Ok(()) => {
                 let mut answer = pin!(proxy::answer(local, peer.clone(), request));
                 let answered = poll_fn(|cx| match answer.as_mut().poll(cx) {
                     Poll::Ready(response) => Poll::Ready(Some(response)),
@@ -39,7 +55,15 @@ pub(super) async fn serve(
         };
         let (mut parts, body) = response.into_parts();
         let status = parts.status;
-        // Another protocol cannot take over a stream, and nobody asked for one.
+        if let (StatusCode::SWITCHING_PROTOCOLS, Some(receive)) = (status, tunnel) {
+            parts.status = StatusCode::OK;
+            parts.headers.remove(SEC_WEBSOCKET_ACCEPT);
+            complete(&mut parts, Some(None), &clients.date.get());
+            let Ok(send) = respond.send_response(Response::from_parts(parts, ()), false) else { return };
+            // Boxed, so that streams that never become one have no room for it.
+            return Box::pin(body.tunnel(StreamSide::new(receive, send), BytesMut::new())).await;
+        }
+        // Nobody asked for it.
         if status.is_informational() {
             return respond.send_reset(Reason::INTERNAL_ERROR);
         }
@@ -54,16 +78,39 @@ pub(super) async fn serve(
     peer.wire.drive(pin!(serving)).await;
 }
 
-// What the codec does not see to: connection-specific headers, characters, lengths that are not the body's and `te` it
-// refuses itself.
-fn admit(request: Request<RecvStream>, max_headers: usize) -> (Request<RequestBody>, Result<(), Error>) {
-    let (mut parts, body) = request.into_parts();
-    let judged = judge(&mut parts.headers, &parts.uri, max_headers);
-    let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    let body = if judged.is_ok() { RequestBody::http2(body, length) } else { RequestBody::None };
-    (Request::from_parts(parts, body), judged)
+// === impl Admitted ===
+
+impl Admitted {
+    fn new(request: Request<RecvStream>, max_headers: usize) -> Admitted {
+        let (mut parts, body) = request.into_parts();
+        let judged = judge(&mut parts.headers, &parts.uri, max_headers).and_then(|()| wish(&mut parts));
+        let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        let (body, tunnel) = match judged {
+            Ok(None) => (RequestBody::http2(body, length), None),
+            Ok(Some(Tunnel)) => (RequestBody::None, Some(body)),
+            Err(_) => (RequestBody::None, None),
+        };
+        Admitted { request: Request::from_parts(parts, body), judged: judged.map(drop), tunnel }
+    }
 }
 
+// What asks for a tunnel is a GET with a wish, as it is by HTTP/1.1: so routes and policies need to know of one only.
+fn wish(parts: &mut request::Parts) -> Result<Option<Tunnel>, Error> {
+    if parts.method != Method::CONNECT {
+        return Ok(None);
+    }
+    let protocol = parts.extensions.remove::<Protocol>().ok_or(Error::Connect)?;
+    if parts.headers.contains_key(header::CONTENT_LENGTH) {
+        return Err(Error::Framing("a tunnel has no Content-Length"));
+    }
+    let protocol = HeaderValue::from_str(protocol.as_str()).map_err(|_| Error::Connect)?;
+    parts.method = Method::GET;
+    parts.extensions.insert(Wish(protocol));
+    Ok(Some(Tunnel))
+}
+
+// What the codec does not see to: connection-specific headers, characters, lengths that are not the body's and `te` it
+// refuses itself.
 fn judge(headers: &mut HeaderMap, uri: &Uri, max_headers: usize) -> Result<(), Error> {
     if headers.len() > max_headers {
         return Err(Error::TooManyHeaders);
