@@ -15,6 +15,7 @@ mod limits;
 mod no_request_lost;
 mod refused;
 mod restart;
+mod retries;
 mod revoked_nodes;
 mod route_serves;
 mod secure_planes;
