@@ -11,6 +11,7 @@ mod dev;
 mod drains;
 mod harness;
 mod health;
+mod hsts;
 mod limits;
 mod no_request_lost;
 mod refused;

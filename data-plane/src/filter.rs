@@ -3,9 +3,11 @@
 //! A filter sees a request on its way in, in stage order, and its answer on the way back, in the reverse order. It sees
 //! every answer, also those that the gateway makes itself.
 
+mod hsts;
 mod response_headers;
 
 use crate::context::{Answer, Context};
+use hsts::HstsFilter;
 use http::HeaderMap;
 use proto::policy::{Policy, PolicyKind};
 use response_headers::ResponseHeadersFilter;
@@ -18,6 +20,7 @@ pub(crate) struct Filters(Vec<Filter>);
 #[derive(Debug)]
 enum Filter {
     ResponseHeaders(ResponseHeadersFilter),
+    Hsts(HstsFilter),
 }
 
 /// When a filter acts. The order is not the operator's to choose: what is cheap and says no comes before what is dear,
@@ -44,7 +47,14 @@ enum Stage {
 impl Filters {
     /// Builds the filters of these policies, which come in the order of attachment.
     pub(crate) fn build<'a>(policies: impl IntoIterator<Item = &'a Policy>) -> Filters {
-        let mut filters: Vec<Filter> = policies.into_iter().map(Filter::build).collect();
+        let policies: Vec<&Policy> = policies.into_iter().collect();
+        // The more specific is attached later.
+        let counts = |(at, policy): (usize, &&Policy)| {
+            let same = |later: &&Policy| later.kind.name() == policy.kind.name();
+            !policy.kind.is_exclusive() || !policies[at + 1..].iter().any(same)
+        };
+        let counting = policies.iter().enumerate().filter(|each| counts(*each));
+        let mut filters: Vec<Filter> = counting.map(|(_, policy)| Filter::build(policy)).collect();
         // Within one stage the order of attachment holds.
         filters.sort_by_key(Filter::stage);
         Filters(filters)
@@ -73,25 +83,27 @@ impl Filter {
     fn build(policy: &Policy) -> Filter {
         match &policy.kind {
             PolicyKind::ResponseHeaders(policy) => Filter::ResponseHeaders(ResponseHeadersFilter::build(policy)),
+            PolicyKind::Hsts(policy) => Filter::Hsts(HstsFilter::build(policy)),
         }
     }
 
     fn stage(&self) -> Stage {
         match self {
-            Filter::ResponseHeaders(_) => Stage::Transform,
+            Filter::ResponseHeaders(_) | Filter::Hsts(_) => Stage::Transform,
         }
     }
 
     fn request(&self, _context: &mut Context) -> ControlFlow<Answer> {
         match self {
-            // It acts on the way back.
-            Filter::ResponseHeaders(_) => ControlFlow::Continue(()),
+            // They act on the way back.
+            Filter::ResponseHeaders(_) | Filter::Hsts(_) => ControlFlow::Continue(()),
         }
     }
 
     fn response(&self, context: &Context, headers: &mut HeaderMap) {
         match self {
             Filter::ResponseHeaders(filter) => filter.response(context, headers),
+            Filter::Hsts(filter) => filter.response(context, headers),
         }
     }
 }

@@ -25,6 +25,7 @@ mod mirror;
 mod overload;
 mod protection;
 mod records;
+mod redirects;
 mod retries;
 mod split;
 mod sticky;

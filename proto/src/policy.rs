@@ -1,8 +1,10 @@
 //! Policies: what must hold for traffic. One kind, one file; here stand only the closed set and how a policy is
 //! attached.
 
+mod hsts;
 mod response_headers;
 
+pub use hsts::Hsts;
 pub use response_headers::ResponseHeaders;
 
 use crate::{
@@ -38,6 +40,8 @@ pub struct Policy {
 pub enum PolicyKind {
     /// Change the headers of the response.
     ResponseHeaders(Arc<ResponseHeaders>),
+    /// Have browsers come by https only.
+    Hsts(Arc<Hsts>),
 }
 
 /// A policy where it is attached.
@@ -50,7 +54,7 @@ pub enum Attachment {
 }
 
 /// The names of all kinds, as they are written.
-pub const KIND_NAMES: [&str; 1] = ["response_headers"];
+pub const KIND_NAMES: [&str; 2] = ["response_headers", "hsts"];
 
 // === impl Policy ===
 
@@ -83,6 +87,17 @@ impl PolicyKind {
             Kind::ResponseHeaders(message) => faults.at("response_headers", |faults| {
                 ResponseHeaders::check(message, faults).map(Arc::new).map(PolicyKind::ResponseHeaders)
             }),
+            Kind::Hsts(message) => {
+                faults.at("hsts", |faults| Hsts::check(message, faults).map(Arc::new).map(PolicyKind::Hsts))
+            }
+        }
+    }
+
+    /// Whether of several only the most specific counts.
+    pub fn is_exclusive(&self) -> bool {
+        match self {
+            PolicyKind::ResponseHeaders(_) => false,
+            PolicyKind::Hsts(_) => true,
         }
     }
 
@@ -90,6 +105,7 @@ impl PolicyKind {
     pub fn name(&self) -> &'static str {
         match self {
             PolicyKind::ResponseHeaders(_) => "response_headers",
+            PolicyKind::Hsts(_) => "hsts",
         }
     }
 }

@@ -1,9 +1,27 @@
-//! Quantities as a person writes them: durations (`250ms`, `5s`, `1m`, `1h`) and sizes (`512B`, `64KiB`, `1MiB`).
+//! Quantities as a person writes them: durations (`250ms`, `5s`, `1m`, `1h`), ages (`1h`, `365d`) and sizes (`512B`, `64KiB`, `1MiB`).
 
 use std::time::Duration;
 
 /// The longest duration that may be configured.
 pub const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The longest age that may be configured.
+pub const MAX_AGE: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
+
+/// Parses an age, which others keep in mind: a whole number and `s`, `m`, `h` or `d`; at most ten years, also nothing.
+pub fn age(text: &str) -> Result<Duration, String> {
+    let advice = || format!("{text:?} is not an age; write a whole number and s, m, h or d, as in \"5m\" or \"365d\"");
+    let (number, unit) = split(text).ok_or_else(advice)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return Err(advice()),
+    };
+    let age = number.checked_mul(seconds).map(Duration::from_secs).filter(|age| *age <= MAX_AGE);
+    age.ok_or_else(|| format!("{text:?} is longer than ten years; the most is \"3650d\""))
+}
 
 /// Parses a duration: a whole number and `ms`, `s`, `m` or `h`; more than nothing, at most a day.
 pub fn duration(text: &str) -> Result<Duration, String> {
@@ -47,6 +65,26 @@ fn split(text: &str) -> Option<(u64, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ages_are_what_a_person_writes() {
+        for (text, seconds) in [("0s", 0), ("90s", 90), ("5m", 300), ("1h", 3_600), ("365d", 31_536_000)] {
+            assert_eq!(age(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for (text, part) in [
+            ("", "is not an age"),
+            ("1", "is not an age"),
+            ("d", "is not an age"),
+            ("1ms", "is not an age"),
+            ("-1d", "is not an age"),
+            ("1.5d", "is not an age"),
+            ("1y", "is not an age"),
+            ("3651d", "longer than ten years"),
+            ("213503982334602d", "longer than ten years"),
+        ] {
+            assert!(age(text).unwrap_err().contains(part), "{text}");
+        }
+    }
 
     #[test]
     fn durations_are_what_a_person_writes() {

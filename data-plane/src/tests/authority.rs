@@ -4,9 +4,10 @@ use super::harness::DEADLINE;
 use proto::resource::Kind;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustls::{
-    DEFAULT_VERSIONS, RootCertStore, ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion,
+    ClientConfig, ClientConnection, DEFAULT_VERSIONS, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
+    SupportedProtocolVersion,
     crypto::aws_lc_rs,
-    pki_types::{CertificateDer, PrivateKeyDer},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName},
     server::WebPkiClientVerifier,
 };
 use serde_json::{Value, json};
@@ -59,6 +60,23 @@ impl Authority {
         Pair { certificate: signed.der().clone(), key, pem }
     }
 
+    /// A client of a server that shows what this authority signed.
+    pub(super) fn connect(&self, address: SocketAddr, name: &str) -> StreamOwned<ClientConnection, TcpStream> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = builder.with_root_certificates(self.roots()).with_no_client_auth();
+        let name = ServerName::try_from(name.to_string()).unwrap();
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), stream)
+    }
+
+    fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.0.der().clone()).unwrap();
+        roots
+    }
+
     /// How a server is set up that demands certificates of this authority.
     pub(super) fn demanding(&self, pair: Pair) -> ServerConfig {
         self.demanding_by(pair, DEFAULT_VERSIONS)
@@ -66,10 +84,9 @@ impl Authority {
 
     /// One that speaks only these versions.
     pub(super) fn demanding_by(&self, pair: Pair, versions: &[&'static SupportedProtocolVersion]) -> ServerConfig {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.0.der().clone()).unwrap();
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone()).build().unwrap();
+        let roots = Arc::new(self.roots());
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider.clone()).build().unwrap();
         let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
         builder.with_client_cert_verifier(verifier).with_single_cert(vec![pair.certificate], pair.key).unwrap()
     }
