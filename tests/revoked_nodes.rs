@@ -39,7 +39,7 @@ fn a_revoked_node_is_let_go_and_comes_back_when_it_is_admitted_again() {
     succeeds(&secure, &["nodes", "revoke", &id]);
     within(Duration::from_secs(5), "the stream of the node has ended", || {
         let known = known(&secure, &id)?;
-        (known["connected"] == false && known["revoked"] == true).then_some(())
+        (known["connected"] == false && known["revoked"] == true && known["live"] == false).then_some(())
     });
     eventually("the node knows why", || node.log().contains("this node is revoked").then_some(()));
     assert!(succeeds(&secure, &["nodes"]).lines().any(|line| line.contains(&id) && line.contains("revoked")));
@@ -52,6 +52,7 @@ fn a_revoked_node_is_let_go_and_comes_back_when_it_is_admitted_again() {
     node.kill();
     node.spawn();
     eventually("it may not join", || secure.log().contains("a revoked node may not join").then_some(()));
+    // A change waits for all nodes that are live, and for this one no longer.
     secure.route("b");
     assert_eq!(other.get("/b").text(), "b");
     assert_eq!(node.get("/a").text(), "a");

@@ -167,9 +167,8 @@ impl App {
         };
 
         let (publisher, access) = (Arc::new(publisher), Arc::new(access));
-        let name = name(self.addresses.discovery);
-        let nodes = Arc::new(Nodes::new(name.clone(), telemetry.clone()));
-        let fleet = Arc::new(Fleet::new(name, nodes.clone(), store.clone(), telemetry.clone()));
+        let nodes = Arc::new(Nodes::new(name(self.addresses.discovery), telemetry.clone()));
+        let fleet = Arc::new(Fleet::new(nodes.clone(), access.clone(), store.clone(), telemetry.clone()));
         let committer = Arc::new(Committer::new(store.clone(), publisher.clone(), telemetry.clone()));
         let state = ApiState {
             committer,

@@ -2,7 +2,8 @@
 //!
 //! Each control plane writes what its own nodes report, and reads what the others wrote: often while somebody waits, and
 //! otherwise now and then. Of a node that two know, the one with its newer stream is believed. Without the database what
-//! was read last goes on to be told, marked stale, and nobody is told that all nodes run something.
+//! was read last goes on to be told, marked stale, and nobody is told that all nodes run something. A node that is revoked
+//! is not live, however lately it was seen: no configuration reaches it any more, so nobody is to wait for it.
 
 mod reader;
 mod record;
@@ -14,6 +15,7 @@ pub use wait::{Waited, Want};
 
 use self::view::View;
 use crate::{
+    access::Access,
     nodes::{NodeStatus, Nodes},
     store::{Store, status::Replica},
     telemetry::Telemetry,
@@ -35,6 +37,7 @@ const MAX_DETAILS: usize = 1_000;
 /// Everything that is known of nodes.
 pub struct Fleet {
     nodes: Arc<Nodes>,
+    access: Arc<Access>,
     store: Store,
     replica: Replica,
     telemetry: Arc<Telemetry>,
@@ -63,11 +66,11 @@ struct Found {
 // === impl Fleet ===
 
 impl Fleet {
-    /// Of these nodes, and of those that others write to the store. `name` is what this control plane calls itself.
-    pub fn new(name: String, nodes: Arc<Nodes>, store: Store, telemetry: Arc<Telemetry>) -> Fleet {
-        let replica = Replica { id: Uuid::new_v4(), name };
+    /// Of these nodes, and of those that others write to the store.
+    pub fn new(nodes: Arc<Nodes>, access: Arc<Access>, store: Store, telemetry: Arc<Telemetry>) -> Fleet {
+        let replica = Replica { id: Uuid::new_v4(), name: nodes.control_plane().to_owned() };
         let view = watch::Sender::new(Arc::new(View::new(Instant::now())));
-        Fleet { nodes, store, replica, telemetry, view, asked: Notify::new() }
+        Fleet { nodes, access, store, replica, telemetry, view, asked: Notify::new() }
     }
 
     /// Reads and writes until `ended`, and then writes once more.
@@ -97,18 +100,19 @@ impl Fleet {
         among: impl Fn(&str) -> bool,
         wanted: impl Fn(&NodeStatus, bool) -> bool,
     ) -> Vec<Found> {
-        let now = Instant::now();
+        let (now, revoked) = (Instant::now(), self.access.revoked());
         let mut found: Vec<Found> = self.nodes.look(|own| {
             let here = own.iter().filter(|(status, mark)| among(&status.id) && !view.beats(&status.id, mark, now));
             let here = here.filter_map(|(status, mark)| {
-                let live = status.is_live_after(mark.silence);
+                let live = status.is_live_after(mark.silence) && !revoked.has(&status.id);
                 wanted(status, live).then(|| Found { status: NodeStatus { live, ..status.clone() }, elsewhere: false })
             });
             let elsewhere = view.iter().filter(|(id, word)| {
                 among(id) && own.get(id).is_none_or(|(_, mark)| !mark.beats(&word.mark(view, now)))
             });
             let elsewhere = elsewhere.filter_map(|(id, word)| {
-                let status = word.status(id, view, now);
+                let mut status = word.status(id, view, now);
+                status.live &= !revoked.has(id);
                 wanted(&status, status.live).then_some(Found { status, elsewhere: true })
             });
             here.chain(elsewhere).collect()

@@ -69,7 +69,7 @@ pub struct NodeStatus {
     pub connected_since: OffsetDateTime,
     /// When it last said anything.
     pub last_seen: OffsetDateTime,
-    /// Whether it said anything within 15 s and did not leave in order.
+    /// Whether it said anything within 15 s, did not leave in order, and is not revoked.
     pub live: bool,
     /// What it runs.
     pub running: Option<RunningStatus>,
@@ -166,6 +166,11 @@ impl Nodes {
     pub fn new(name: String, telemetry: Arc<Telemetry>) -> Nodes {
         let (reports, urgent) = (watch::Sender::new(0), Notify::new());
         Nodes { name, known: Mutex::default(), reports, urgent, telemetry }
+    }
+
+    /// What this control plane is called.
+    pub(crate) fn control_plane(&self) -> &str {
+        &self.name
     }
 
     /// Counts reports.

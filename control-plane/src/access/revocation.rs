@@ -19,6 +19,9 @@ pub const MAX_REVOCATIONS: usize = 10_000;
 /// What a node is called in the audit.
 const KIND: &str = "node";
 
+/// The nodes that are revoked at one moment.
+pub(crate) struct Revoked(Arc<Known>);
+
 /// Tells when a node is revoked.
 pub(crate) struct Watch(watch::Receiver<Arc<Known>>);
 
@@ -33,6 +36,11 @@ impl Access {
     /// Whether a node is revoked.
     pub fn is_revoked(&self, id: &str) -> bool {
         self.known().revoked.contains_key(id)
+    }
+
+    /// Which nodes are revoked, for who asks of many.
+    pub(crate) fn revoked(&self) -> Revoked {
+        Revoked(self.known())
     }
 
     /// Tells of what is revoked from now on.
@@ -79,6 +87,14 @@ impl Access {
         }
         info!(node.id = id, author = %author.name, "a node is admitted again");
         Ok(())
+    }
+}
+
+// === impl Revoked ===
+
+impl Revoked {
+    pub(crate) fn has(&self, id: &str) -> bool {
+        self.0.revoked.contains_key(id)
     }
 }
 

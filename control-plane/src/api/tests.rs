@@ -75,7 +75,7 @@ impl Api {
         let access = Access::open(store.clone(), Token::new(TOKEN), telemetry.clone()).await.unwrap();
         let access = Arc::new(access);
         let nodes = Arc::new(Nodes::new("here".into(), telemetry.clone()));
-        let fleet = Arc::new(Fleet::new("here".into(), nodes.clone(), store.clone(), telemetry.clone()));
+        let fleet = Arc::new(Fleet::new(nodes.clone(), access.clone(), store.clone(), telemetry.clone()));
         let state = ApiState {
             committer: Arc::new(Committer::new(store.clone(), publisher.clone(), telemetry.clone())),
             fleet: fleet.clone(),

@@ -101,16 +101,17 @@ impl Fleet {
     }
 
     fn tally(&self, view: &View, identity: &Identity, now: Instant) -> Tally {
-        let mut tally = Tally::default();
+        let (mut tally, revoked) = (Tally::default(), self.access.revoked());
         self.nodes.look(|own| {
             for (status, mark) in own.iter() {
-                if status.is_live_after(mark.silence) && !view.beats(&status.id, &mark, now) {
+                let is_live = status.is_live_after(mark.silence) && !revoked.has(&status.id);
+                if is_live && !view.beats(&status.id, &mark, now) {
                     tally.count(status.runs(identity), status.refuses(identity));
                 }
             }
             for (id, word) in view.iter() {
                 let believed = || own.get(id).is_none_or(|(_, mark)| !mark.beats(&word.mark(view, now)));
-                if word.is_live(view, now) && believed() {
+                if word.is_live(view, now) && !revoked.has(id) && believed() {
                     let summary = word.summary();
                     let runs = summary.running().is_some_and(|running| reaches(running, identity));
                     tally.count(runs, summary.refused() == Some(identity));

@@ -163,7 +163,7 @@ fn node() -> Value {
             "connected": flag("Whether its stream stands."),
             "connected_since": time("Since when its last stream stands or stood."),
             "last_seen": time("When it last said anything."),
-            "live": flag("It said something within 15 s and did not leave in order."),
+            "live": flag("It said something within 15 s, did not leave in order, and is not revoked."),
             "revoked": flag("It is not let in any more; told in lists and of one."),
             "draining": flag("It takes no new connections and ends soon."),
             "running": nullable("Running", "What it runs."),
