@@ -4,12 +4,14 @@ mod body;
 mod cookie;
 mod hop;
 mod streamed;
+mod trace;
 mod upload;
 mod values;
 
 pub(crate) use body::RequestBody;
 pub(crate) use cookie::{cookie, strip_cookie};
 pub(crate) use hop::{is_hop_by_hop, strip_hop_by_hop, strip_known, strip_named, strip_untrailable};
+pub(crate) use trace::{TRACEPARENT, Trace, hex, take_over_trace};
 pub(crate) use upload::{BodyCopy, Upload, UploadBody, UploadFault};
 pub(crate) use values::Values;
 
@@ -41,6 +43,8 @@ pub(crate) struct Context {
     pub(crate) scheme: Scheme,
     /// Its id.
     pub(crate) request_id: HeaderValue,
+    /// The trace that it belongs to.
+    pub(crate) trace: Trace,
 }
 
 /// A host, maybe with a port, as the `Host` header has it.
@@ -81,6 +85,8 @@ pub(crate) struct Door {
     pub(crate) scheme: Scheme,
     /// Whether each connection begins by saying who the client is.
     pub(crate) proxy_protocol: bool,
+    /// Whether traces that come through it go on.
+    pub(crate) trusts_traces: bool,
 }
 
 /// An answer that the gateway makes itself.
@@ -105,6 +111,7 @@ impl Context {
             client: [127, 0, 0, 1].into(),
             scheme: Scheme::Http,
             request_id: HeaderValue::from_static("test"),
+            trace: Trace::new(1, 1),
         }
     }
 }

@@ -5,9 +5,14 @@ use std::io::Write;
 
 /// Appends a field.
 pub(crate) fn field(name: &HeaderName, value: &HeaderValue, out: &mut Vec<u8>) {
+    line(name, value.as_bytes(), out);
+}
+
+/// Appends a field whose value is known to be one.
+pub(crate) fn line(name: &HeaderName, value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(name.as_str().as_bytes());
     out.extend_from_slice(b": ");
-    out.extend_from_slice(value.as_bytes());
+    out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
 }
 

@@ -4,6 +4,7 @@
 //! What a worker has of it is a [`LocalPool`]: the balance, and the connections, which never cross threads. Nothing here
 //! is registered: what no route of a router refers to any more is dropped, and its connections with it.
 
+mod attempts;
 mod balance;
 mod budget;
 mod call;
@@ -31,7 +32,8 @@ mod switch;
 mod tls;
 mod window;
 
-pub(crate) use call::{Attempts, Call, Outgoing, call};
+pub(crate) use attempts::{Attempts, Phases};
+pub(crate) use call::{Call, Outgoing, call};
 pub(crate) use download::{DownloadBody, DownloadFault};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use fuzzing::{decode_answer, encode_request};

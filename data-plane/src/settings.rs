@@ -98,6 +98,9 @@ pub struct Settings {
     /// A block of addresses whose forwarding headers and request ids are believed; may be given several times.
     #[arg(long, env = "PORTICO_TRUSTED_PROXY", value_delimiter = ',', value_parser = block)]
     pub trusted_proxy: Vec<IpNet>,
+    /// A listener, by its name, on which the traces and the baggage of all clients are taken over, not only those of trusted proxies; may be given several times.
+    #[arg(long, env = "PORTICO_TRUST_TRACES", value_delimiter = ',', value_name = "LISTENER")]
+    pub trust_traces: Vec<String>,
 }
 
 /// A label of a node.
@@ -164,6 +167,7 @@ impl Default for Settings {
             http2_max_control_frames: 1000,
             access_log: AccessLog::Stdout,
             trusted_proxy: Vec::new(),
+            trust_traces: Vec::new(),
         }
     }
 }

@@ -30,6 +30,7 @@ mod retries;
 mod split;
 mod sticky;
 mod timeouts;
+mod traces;
 mod tunnels;
 mod upgrades;
 mod upstream_http2;

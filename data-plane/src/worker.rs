@@ -124,6 +124,7 @@ impl Worker {
         let mut accepting = Vec::new();
         for (socket, listen) in self.sockets {
             let door = Rc::new(Door {
+                trusts_traces: self.settings.trust_traces.contains(&listen.name),
                 name: listen.name,
                 port: HeaderValue::from(listen.address.port()),
                 scheme: listen.scheme,

@@ -321,7 +321,7 @@ impl Connection<'_> {
 
 /// An answer of the gateway's own to a client that was not even asked what it wants.
 pub(super) fn unasked(clients: &Clients, error: &Error) -> Vec<u8> {
-    let (parts, body) = error.answer(&clients.local.request_id()).into_parts();
+    let (parts, body) = error.answer(&clients.local.identify().0).into_parts();
     let mut out = Vec::with_capacity(1024);
     let framing = AnswerFraming::Length(body.len() as u64);
     encode::head(&parts, framing, Persistence::Close, &clients.date.get(), &mut out);

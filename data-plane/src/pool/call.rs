@@ -6,7 +6,7 @@
 
 use super::{
     Affinity,
-    circuit::CircuitTrial,
+    attempts::Attempts,
     connect::{Dial, connect},
     connection::{Connection, SendError},
     download::DownloadBody,
@@ -20,7 +20,7 @@ use super::{
     switch::Upgrade,
 };
 use crate::{
-    context::{Peer, UploadBody},
+    context::{Peer, Trace, UploadBody},
     error::Error,
 };
 use http::{HeaderMap, Method, Response, uri::PathAndQuery};
@@ -41,6 +41,8 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) headers: &'a HeaderMap,
     /// What the upstream is asked to switch to; never of one that speaks HTTP/2.
     pub(crate) upgrade: Option<&'a Upgrade>,
+    /// The trace that it belongs to.
+    pub(crate) trace: &'a Trace,
 }
 
 /// A call.
@@ -59,19 +61,6 @@ pub(crate) struct Call<'a> {
     pub(crate) client_idle: Duration,
     /// On whose behalf; the timer is that of the client's connection.
     pub(crate) peer: &'a Rc<Peer>,
-}
-
-/// What was tried, for the record.
-#[derive(Debug, Default)]
-pub(crate) struct Attempts {
-    /// How often after the first.
-    pub(crate) retries: u32,
-    /// The last endpoint.
-    pub(crate) endpoint: Option<Rc<LocalEndpoint>>,
-    // As long as the record lives, the request is under way.
-    permit: Option<Permit>,
-    // It tries whether the upstream is well again.
-    circuit: Option<CircuitTrial>,
 }
 
 // The wait for a permit.
@@ -100,13 +89,12 @@ pub(crate) async fn call(
         // Boxed, for it hardly ever happens.
         Err(Lack::Pending) => Box::pin(call.await_endpoint()).await?,
     };
-    attempts.endpoint = Some(endpoint.clone());
     if call.pool.pool.spec.circuit_breaker.is_some() {
         attempts.circuit = call.pool.pool.circuit.pass(Moment::now()).map_err(circuit_open)?;
     }
     // In a block, so that what is in it is not there while more is tried.
     let tries = {
-        let outcome = attempt(call, &endpoint, body).await;
+        let outcome = attempt(call, &endpoint, body, attempts).await;
         let verdict = Verdict::of(&outcome, &call.pool.pool.spec);
         call.pool.pool.judge(&endpoint.endpoint, verdict, trial);
         call.pool.pool.note(&outcome, attempts.circuit.take());
@@ -138,24 +126,39 @@ pub(super) async fn attempt(
     call: &Call<'_>,
     endpoint: &Rc<LocalEndpoint>,
     body: &mut Option<UploadBody>,
-) -> Result<Response<DownloadBody>, SendError> {
+    attempts: &mut Attempts,
+) -> Outcome {
+    let span = call.upstreams.span();
+    attempts.begin(endpoint, span);
+    let outcome = match call.pool.pool.spec.protocol {
+        Protocol::Http1 => send(call, endpoint, span, body, attempts).await,
+        protocol @ Protocol::Http2 { .. } => http2::send(call, endpoint, (protocol, span), body, attempts).await,
+    };
+    attempts.end(&outcome);
+    outcome
+}
+
+async fn send(
+    call: &Call<'_>,
+    endpoint: &Rc<LocalEndpoint>,
+    span: u64,
+    body: &mut Option<UploadBody>,
+    attempts: &mut Attempts,
+) -> Outcome {
     let has_body = body.is_some();
-    match call.pool.pool.spec.protocol {
-        Protocol::Http1 => {}
-        protocol @ Protocol::Http2 { .. } => return http2::send(call, endpoint, protocol, body).await,
-    }
     // What is to be switched begins on a connection of its own.
     if call.outgoing.upgrade.is_none()
         && let Some(connection) = endpoint.take_idle()
     {
-        match connection.send(call, body, InFlight::new(endpoint.clone())).await {
+        match connection.send(call, span, body, InFlight::new(endpoint.clone())).await {
             Ok(response) => return Ok(response),
             Err(error) if call.is_repeatable(&error, has_body == body.is_some()) => {}
             Err(error) => return Err(error),
         }
     }
     let (stream, seat) = connect(endpoint, &call.dial()).await.map_err(SendError::Unsent)?;
-    Connection::new(stream, seat).send(call, body, InFlight::new(endpoint.clone())).await
+    attempts.connected();
+    Connection::new(stream, seat).send(call, span, body, InFlight::new(endpoint.clone())).await
 }
 
 // === impl Call ===

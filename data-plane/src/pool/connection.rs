@@ -80,6 +80,7 @@ impl Connection {
     pub(super) async fn send(
         mut self,
         call: &Call<'_>,
+        span: u64,
         body: &mut Option<UploadBody>,
         in_flight: InFlight,
     ) -> Result<Response<DownloadBody>, SendError> {
@@ -90,7 +91,7 @@ impl Connection {
             Some(None) => RequestFraming::Chunked,
         };
         let mut bytes = call.upstreams.take_buffer();
-        head::encode(&call.outgoing, framing, &mut bytes);
+        head::encode(&call.outgoing, span, framing, &mut bytes);
         let mut outbound = Some(Outbound::new(bytes, body.take(), framing));
         let head = poll_fn(|cx| self.poll_exchange(call, &in_flight.0, &mut outbound, body, cx)).await;
         let head = match (head, outbound.take()) {

@@ -4,6 +4,7 @@ use super::{
     call::Outgoing,
     head::{Framing, RequestFraming, decode, encode},
 };
+use crate::context::Trace;
 use bytes::BytesMut;
 use http::{HeaderMap, Method, StatusCode, uri::PathAndQuery};
 
@@ -22,6 +23,7 @@ pub(crate) fn decode_answer(bytes: &[u8], method: &Method) -> Option<(StatusCode
 /// A request without a body as an upstream gets it.
 pub(crate) fn encode_request(method: &Method, target: &PathAndQuery, headers: &HeaderMap) -> Vec<u8> {
     let mut out = Vec::new();
-    encode(&Outgoing { method, target, headers, upgrade: None }, RequestFraming::None, &mut out);
+    let trace = Trace::new(1, 1);
+    encode(&Outgoing { method, target, headers, upgrade: None, trace: &trace }, 1, RequestFraming::None, &mut out);
     out
 }

@@ -5,7 +5,7 @@
 
 use super::call::Outgoing;
 use crate::{
-    context::{is_hop_by_hop, strip_named},
+    context::{TRACEPARENT, is_hop_by_hop, strip_named},
     encoding,
 };
 use bytes::BytesMut;
@@ -77,8 +77,8 @@ struct Field {
     value: (usize, usize),
 }
 
-/// Appends the head of a request.
-pub(super) fn encode(outgoing: &Outgoing<'_>, framing: RequestFraming, out: &mut Vec<u8>) {
+/// Appends the head of a request that is sent within that span.
+pub(super) fn encode(outgoing: &Outgoing<'_>, span: u64, framing: RequestFraming, out: &mut Vec<u8>) {
     out.extend_from_slice(outgoing.method.as_str().as_bytes());
     out.push(b' ');
     out.extend_from_slice(outgoing.target.as_str().as_bytes());
@@ -92,6 +92,7 @@ pub(super) fn encode(outgoing: &Outgoing<'_>, framing: RequestFraming, out: &mut
         }
         encoding::field(name, value, out);
     }
+    encoding::line(&TRACEPARENT, &outgoing.trace.traceparent(span), out);
     match framing {
         RequestFraming::None if empty => out.extend_from_slice(b"content-length: 0\r\n"),
         RequestFraming::None => {}

@@ -104,6 +104,11 @@ impl Upstreams {
         self.endpoints.borrow_mut().retain(|_, endpoint| endpoint.strong_count() > 0);
     }
 
+    /// The id of a new span, not 0.
+    pub(super) fn span(&self) -> u64 {
+        self.rng.borrow_mut().u64(1..)
+    }
+
     /// The worker's part of an endpoint.
     pub(super) fn endpoint(&self, endpoint: &Arc<Endpoint>) -> Rc<LocalEndpoint> {
         let mut endpoints = self.endpoints.borrow_mut();

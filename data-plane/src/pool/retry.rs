@@ -5,7 +5,8 @@
 //! not made worse. Whoever gets here has failed once already: it may cost something.
 
 use super::{
-    call::{Attempts, Call, attempt},
+    attempts::Attempts,
+    call::{Call, attempt},
     connection::SendError,
     download::DownloadBody,
     judge::Verdict,
@@ -48,14 +49,16 @@ impl Tries<'_, '_> {
         self.tried.push(endpoint.endpoint.id);
         while let Some((endpoint, pause)) = self.next(&outcome) {
             self.rest(outcome, pause).await;
-            self.attempts.retries += 1;
-            self.attempts.endpoint = Some(endpoint.clone());
             outcome = match call.peer.wire.due() {
                 None => self.attempt(&endpoint).await,
                 Some(due) => {
                     let tried = timeout_at(due.into(), self.attempt(&endpoint)).await;
                     // It may have had too little time: that says nothing of the endpoint.
-                    tried.unwrap_or_else(|_| Err(SendError::Final(Error::ResponseTimeout)))
+                    tried.unwrap_or_else(|_| {
+                        let outcome = Err(SendError::Final(Error::ResponseTimeout));
+                        self.attempts.end(&outcome);
+                        outcome
+                    })
                 }
             };
             self.tried.push(endpoint.endpoint.id);
@@ -66,7 +69,7 @@ impl Tries<'_, '_> {
     async fn attempt(&mut self, endpoint: &Rc<LocalEndpoint>) -> Outcome {
         let (call, pool) = (self.call, &self.call.pool.pool);
         call.peer.wire.progress();
-        let outcome = attempt(call, endpoint, self.body).await;
+        let outcome = attempt(call, endpoint, self.body, self.attempts).await;
         pool.judge(&endpoint.endpoint, Verdict::of(&outcome, &pool.spec), None);
         pool.note(&outcome, None);
         outcome
@@ -82,7 +85,7 @@ impl Tries<'_, '_> {
             Ok(_) | Err(SendError::Final(_)) => return None,
         };
         let is_whole = self.has_body == self.body.is_some();
-        if self.attempts.retries >= retry.attempts || !is_whole || (arrived && !call.may_repeat()) {
+        if self.attempts.retries() >= retry.attempts || !is_whole || (arrived && !call.may_repeat()) {
             return None;
         }
         if call.pool.pool.spec.circuit_breaker.is_some() && !call.pool.pool.circuit.is_closed() {
@@ -91,7 +94,7 @@ impl Tries<'_, '_> {
         let Picked { endpoint, trial: _ } = call.upstreams.pick(call.pool, call.affinity, &self.tried).ok()?;
         let random = call.upstreams.rng.borrow_mut().f64();
         let pause = match arrived || self.tried.contains(&endpoint.endpoint.id) {
-            true => retry.back_off.pause(self.attempts.retries + 1, random),
+            true => retry.back_off.pause(self.attempts.retries() + 1, random),
             false => Duration::ZERO,
         };
         let asked = outcome.as_ref().ok().and_then(|response| retry_after(response.headers(), SystemTime::now()));

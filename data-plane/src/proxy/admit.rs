@@ -9,7 +9,7 @@ use super::{
     upgrade,
 };
 use crate::{
-    context::{Authority, Context, is_hop_by_hop, strip_hop_by_hop},
+    context::{Authority, Context, is_hop_by_hop, strip_hop_by_hop, take_over_trace},
     error::Error,
 };
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header, uri::PathAndQuery};
@@ -31,6 +31,7 @@ struct Seen {
     upgrade: bool,
     forwarding: bool,
     request_id: bool,
+    trace: bool,
     expect: bool,
     // One of those that frame the body, with an underscore for the dash: many servers take them for the same.
     disguised: bool,
@@ -57,6 +58,9 @@ pub(super) fn admit(record: &mut Record) -> Result<(), Error> {
     }
     if seen.hop_by_hop {
         strip_hop_by_hop(&mut context.headers);
+    }
+    if seen.trace {
+        take_over_trace(context, peer.trusted || peer.listener.trusts_traces);
     }
     if seen.vias > 0 {
         passes(&context.headers)?;
@@ -87,6 +91,7 @@ impl Seen {
                 _ => {
                     seen.hop_by_hop |= is_hop_by_hop(name);
                     seen.disguised |= matches!(name.as_str(), "content_length" | "transfer_encoding");
+                    seen.trace |= matches!(name.as_str(), "traceparent" | "tracestate" | "baggage");
                 }
             }
         }

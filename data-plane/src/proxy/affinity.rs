@@ -29,7 +29,7 @@ pub(super) fn affinity(balance: &Balance, context: &Context) -> Affinity {
 /// The cookie by which a client stays with the endpoint that answered, unless it has that already.
 pub(super) fn session_cookie(call: &Call<'_>, scheme: Scheme, attempts: &Attempts) -> Option<HeaderValue> {
     let Balance::StickyCookie(sticky) = &call.pool.spec().balance else { return None };
-    let id = call.pool.session_id(attempts.endpoint.as_ref()?)?;
+    let id = call.pool.session_id(attempts.endpoint()?)?;
     if matches!(call.affinity, Affinity::Session(had) if had == id) {
         return None;
     }

@@ -71,6 +71,7 @@ pub(super) async fn forward(
             target: target.as_ref().unwrap_or(&record.context.target),
             headers: &record.context.headers,
             upgrade: upgrade.as_deref(),
+            trace: &record.context.trace,
         },
         timeouts: side.timeouts,
         client_idle: record.local.settings.idle_timeout,

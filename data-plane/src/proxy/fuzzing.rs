@@ -23,8 +23,13 @@ thread_local! {
 
 /// What an upstream gets of a request of a stranger; none when it is refused.
 pub(crate) fn admitted(request: Request<()>) -> Option<Vec<u8>> {
-    let listener =
-        Door { name: "http".into(), port: HeaderValue::from_static("80"), scheme: Scheme::Http, proxy_protocol: false };
+    let listener = Door {
+        name: "http".into(),
+        port: HeaderValue::from_static("80"),
+        scheme: Scheme::Http,
+        proxy_protocol: false,
+        trusts_traces: false,
+    };
     let peer = Peer {
         listener: Rc::new(listener),
         address: SocketAddr::from(([127, 0, 0, 1], 1)),

@@ -2,7 +2,7 @@
 
 use super::mirror::Mirrors;
 use crate::{
-    context::{Context, Values},
+    context::{Context, Trace, Values, hex},
     pool::{LocalPool, Upstreams},
     router::{Action, HeldEntry, LiveRouter, RouteEntry, RouterCache},
     settings::Settings,
@@ -87,8 +87,8 @@ impl Local {
         (router.revision(), found)
     }
 
-    /// A new request id.
-    pub(crate) fn request_id(&self) -> HeaderValue {
+    /// The id of a new request, and its trace: both are the same number.
+    pub(crate) fn identify(&self) -> (HeaderValue, Trace) {
         self.ids.borrow_mut().next()
     }
 
@@ -146,16 +146,17 @@ impl LocalRoute {
 // === impl Ids ===
 
 impl Ids {
-    fn next(&mut self) -> HeaderValue {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    fn next(&mut self) -> (HeaderValue, Trace) {
         if self.block.capacity() < 32 {
             self.block = BytesMut::with_capacity(32 * 128);
         }
-        let random = self.rng.u128(..);
-        let digits = std::array::from_fn::<u8, 32, _>(|at| DIGITS[(random >> (4 * at) & 15) as usize]);
+        let (id, span) = (self.rng.u128(1..), self.rng.u64(1..));
+        let mut digits = [0; 32];
+        hex(id, &mut digits);
         self.block.extend_from_slice(&digits);
         // Hexadecimal digits can stand in a header.
-        HeaderValue::from_maybe_shared(self.block.split().freeze()).unwrap_or(HeaderValue::from_static("none"))
+        let text = HeaderValue::from_maybe_shared(self.block.split().freeze());
+        (text.unwrap_or(HeaderValue::from_static("none")), Trace::new(id, span))
     }
 }
 
@@ -167,7 +168,7 @@ mod tests {
     #[test]
     fn ids_differ() {
         let mut ids = Ids::default();
-        let all: HashSet<HeaderValue> = (0..1000).map(|_| ids.next()).collect();
+        let all: HashSet<HeaderValue> = (0..1000).map(|_| ids.next().0).collect();
         assert_eq!(all.len(), 1000);
         assert!(all.iter().all(|id| id.len() == 32 && id.as_bytes().iter().all(u8::is_ascii_hexdigit)));
     }

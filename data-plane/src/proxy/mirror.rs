@@ -179,6 +179,7 @@ impl Copy {
                 target: &context.target,
                 headers: &context.headers,
                 upgrade: None,
+                trace: &context.trace,
             },
             timeouts: mirror.timeouts,
             client_idle: self.local.settings.idle_timeout,

@@ -61,6 +61,7 @@ pub(crate) struct Record {
 impl Record {
     pub(super) fn begin(local: Rc<Local>, peer: Rc<Peer>, request: Request<RequestBody>) -> (Box<Record>, RequestBody) {
         let (mut parts, body) = request.into_parts();
+        let (request_id, trace) = local.identify();
         let context = Context {
             method: parts.method,
             target: parts.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")),
@@ -68,7 +69,8 @@ impl Record {
             headers: parts.headers,
             client: peer.address.ip(),
             scheme: peer.listener.scheme,
-            request_id: local.request_id(),
+            request_id,
+            trace,
         };
         let record = Record {
             started: peer.wire.begun(),
@@ -220,7 +222,7 @@ impl Record {
         if let Some((reason, fault)) = self.failure {
             counters.fail(upstream, reason, fault);
         }
-        count(&counters.retries, u64::from(self.attempts.retries));
+        count(&counters.retries, u64::from(self.attempts.retries()));
         let client;
         let header = |headers: &HeaderMap, name| headers.get(name).cloned();
         let user_agent = header(&context.headers, header::USER_AGENT);
@@ -237,14 +239,17 @@ impl Record {
             },
             user_agent: user_agent.as_ref().map_or(b"", HeaderValue::as_bytes),
             request_id: context.request_id.as_bytes(),
+            trace: context.trace.id,
+            span: context.trace.span,
             status,
             route: route.map(|route| (route.entry.name.as_str(), route.entry.label.as_str())),
             upstream: upstream.map(|upstream| upstream.as_str()),
-            endpoint: self.attempts.endpoint.as_ref().map(|endpoint| endpoint.as_str()),
+            endpoint: self.attempts.endpoint().map(|endpoint| endpoint.as_str()),
             duration,
+            phases: self.attempts.phases(self.started, now),
             received: self.upload.as_ref().map_or(self.received, |upload| upload.bytes()),
             sent: self.sent,
-            retries: self.attempts.retries,
+            retries: self.attempts.retries(),
             reason: self.failure.map(|(reason, _)| reason),
             revision: self.revision,
         };

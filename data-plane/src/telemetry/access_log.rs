@@ -4,7 +4,7 @@
 //! disk does not keep up, blocks are dropped and their lines counted; a request never waits for its log line.
 //! What may be secret (queries, credentials, cookies, bodies) is not in it at all.
 
-use crate::{json, settings::AccessLog};
+use crate::{context::hex, json, pool::Phases, settings::AccessLog};
 use std::{
     cell::{Cell, RefCell},
     fs::OpenOptions,
@@ -58,11 +58,14 @@ pub(crate) struct Line<'a> {
     pub(crate) client: &'a str,
     pub(crate) user_agent: &'a [u8],
     pub(crate) request_id: &'a [u8],
+    pub(crate) trace: u128,
+    pub(crate) span: u64,
     pub(crate) status: u16,
     pub(crate) route: Option<(&'a str, &'a str)>,
     pub(crate) upstream: Option<&'a str>,
     pub(crate) endpoint: Option<&'a str>,
     pub(crate) duration: Duration,
+    pub(crate) phases: Option<Phases>,
     pub(crate) received: u64,
     pub(crate) sent: u64,
     pub(crate) retries: u32,
@@ -187,10 +190,28 @@ impl Line<'_> {
         out.extend_from_slice(number.format(self.status).as_bytes());
         out.extend_from_slice(b",\"duration\":");
         seconds(self.duration, out);
+        if let Some(phases) = &self.phases {
+            let Phases { gateway, tries, connect, upstream, body } = *phases;
+            for (name, phase) in [
+                (&b",\"phase.gateway\":"[..], Some(gateway)),
+                (b",\"phase.tries\":", Some(tries).filter(|tries| !tries.is_zero())),
+                (b",\"phase.connect\":", connect),
+                (b",\"phase.upstream\":", Some(upstream)),
+                (b",\"phase.body\":", Some(body)),
+            ] {
+                let Some(phase) = phase else { continue };
+                out.extend_from_slice(name);
+                seconds(phase, out);
+            }
+        }
         text(out, b",\"client.address\":\"", self.client.as_bytes());
         text(out, b"\",\"server.address\":\"", self.host);
         text(out, b"\",\"user_agent.original\":\"", &self.user_agent[..self.user_agent.len().min(256)]);
         text(out, b"\",\"request_id\":\"", self.request_id);
+        out.extend_from_slice(b"\",\"trace_id\":\"");
+        digits::<32>(self.trace, out);
+        out.extend_from_slice(b"\",\"span_id\":\"");
+        digits::<16>(self.span.into(), out);
         if let Some((name, label)) = self.route {
             text(out, b"\",\"route\":\"", name.as_bytes());
             text(out, b"\",\"http.route\":\"", label.as_bytes());
@@ -222,6 +243,12 @@ impl Line<'_> {
 fn text(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(name);
     json::escape(value, out);
+}
+
+fn digits<const N: usize>(number: u128, out: &mut Vec<u8>) {
+    let mut digits = [0; N];
+    hex(number, &mut digits);
+    out.extend_from_slice(&digits);
 }
 
 // Seconds with six decimals.
@@ -284,6 +311,7 @@ mod tests {
     use super::*;
 
     fn line() -> Line<'static> {
+        let second = Duration::from_secs(1);
         Line {
             method: "GET",
             path: b"/a\"\n",
@@ -291,11 +319,20 @@ mod tests {
             client: "10.0.0.1",
             user_agent: b"curl",
             request_id: b"7",
+            trace: 0xa1,
+            span: 2,
             status: 200,
             route: Some(("orders", "/orders/*")),
             upstream: Some("orders"),
             endpoint: Some("o:80"),
             duration: Duration::from_micros(1_002_003),
+            phases: Some(Phases {
+                gateway: second,
+                tries: Duration::ZERO,
+                connect: None,
+                upstream: second,
+                body: second,
+            }),
             received: 1,
             sent: 2,
             retries: 3,
@@ -322,7 +359,10 @@ mod tests {
         let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(value["url.path"], "/a\"\n");
         assert_eq!(value["duration"], 1.002003);
+        assert_eq!((&value["phase.upstream"], &value["phase.tries"]), (&1.0.into(), &serde_json::Value::Null));
         assert_eq!((&value["retries"], &value["revision"]), (&3.into(), &4.into()));
+        assert_eq!(value["trace_id"], "000000000000000000000000000000a1");
+        assert_eq!(value["span_id"], "0000000000000002");
         let reason = Line { reason: Some("no_route"), route: None, upstream: None, endpoint: None, ..line() };
         out.clear();
         reason.format(&mut WallClock::new(), Instant::now(), &mut out);

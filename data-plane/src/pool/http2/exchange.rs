@@ -2,9 +2,10 @@
 
 use super::{Acquired, Download, Lease, upload::Upload};
 use crate::{
-    context::{UploadBody, UploadFault, strip_known},
+    context::{TRACEPARENT, UploadBody, UploadFault, strip_known},
     error::Error,
     pool::{
+        attempts::Attempts,
         call::Call,
         connection::{MAX_INTERIM, SendError},
         download::DownloadBody,
@@ -48,16 +49,20 @@ struct Exchange {
 pub(in crate::pool) async fn send(
     call: &Call<'_>,
     endpoint: &Rc<LocalEndpoint>,
-    protocol: Protocol,
+    (protocol, span): (Protocol, u64),
     body: &mut Option<UploadBody>,
+    attempts: &mut Attempts,
 ) -> Result<Response<DownloadBody>, SendError> {
     let has_body = body.is_some();
     loop {
         let acquired = endpoint.shared.acquire(endpoint, protocol, &call.dial()).await.map_err(SendError::Unsent)?;
         let Acquired { sender, lease, fresh } = acquired;
+        if fresh {
+            attempts.connected();
+        }
         let in_flight = InFlight::new(endpoint.clone());
         let load = lease.0.clone();
-        match exchange(call, sender, lease, body, in_flight).await {
+        match exchange(call, span, (sender, lease), body, in_flight).await {
             // A connection may end at any time: that one did so while it stood by is nobody's fault, and it is not there
             // any more.
             Err(error)
@@ -74,12 +79,12 @@ pub(in crate::pool) async fn send(
 
 async fn exchange(
     call: &Call<'_>,
-    mut sender: SendRequest<Bytes>,
-    lease: Lease,
+    span: u64,
+    (mut sender, lease): (SendRequest<Bytes>, Lease),
     body: &mut Option<UploadBody>,
     in_flight: InFlight,
 ) -> Result<Response<DownloadBody>, SendError> {
-    let request = request(call, in_flight.0.endpoint.is_tls(), body.as_ref()).map_err(SendError::Final)?;
+    let request = request(call, span, in_flight.0.endpoint.is_tls(), body.as_ref()).map_err(SendError::Final)?;
     // A stream that was never opened has sent nothing.
     let (response, stream) = sender.send_request(request, body.is_none()).map_err(|error| fault(&error))?;
     let upload = body.take().map(|body| Upload::new(stream, body));
@@ -176,7 +181,7 @@ impl Exchange {
     }
 }
 
-fn request(call: &Call<'_>, tls: bool, body: Option<&UploadBody>) -> Result<Request<()>, Error> {
+fn request(call: &Call<'_>, span: u64, tls: bool, body: Option<&UploadBody>) -> Result<Request<()>, Error> {
     let outgoing = &call.outgoing;
     let mut headers = outgoing.headers.clone();
     let host = headers.remove(header::HOST).ok_or(Error::HostCount)?;
@@ -185,6 +190,9 @@ fn request(call: &Call<'_>, tls: bool, body: Option<&UploadBody>) -> Result<Requ
     parts.scheme = Some(if tls { Scheme::HTTPS } else { Scheme::HTTP });
     parts.authority = Some(authority);
     parts.path_and_query = Some(outgoing.target.clone());
+    if let Ok(traceparent) = HeaderValue::from_bytes(&outgoing.trace.traceparent(span)) {
+        headers.insert(TRACEPARENT, traceparent);
+    }
     if let Some(body) = body {
         headers.remove(header::CONTENT_LENGTH);
         if let Some(length) = body.len() {

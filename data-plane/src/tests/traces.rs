@@ -1,0 +1,114 @@
+//! The trace that a request belongs to: where it begins, what of it travels on, and what the log says of it.
+
+use super::harness::{Backend, Message, Node, forward, ok, settings};
+use crate::settings::Settings;
+use serde_json::{Value, json};
+use std::sync::mpsc::{Receiver, channel};
+
+const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+fn told() -> (Backend, Receiver<Message>) {
+    let (told, requests) = channel();
+    let backend = Backend::start(move |_, mut conn| {
+        while let Some(request) = conn.request() {
+            told.send(request).ok();
+            conn.send(ok("x"));
+        }
+    });
+    (backend, requests)
+}
+
+fn asked(lines: &str) -> String {
+    format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n")
+}
+
+fn hexadecimal(text: &str, len: usize) -> bool {
+    text.len() == len && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+#[test]
+fn every_request_has_a_trace() {
+    let (backend, requests) = told();
+    let node = Node::start(&forward(&[backend.address]));
+    let response = node.ask(&asked(""));
+    let request = requests.recv().unwrap();
+    let parent: Vec<&str> = request.header("traceparent").unwrap().split('-').collect();
+    let [version, id, span, flags] = parent[..] else { panic!("{parent:?}") };
+    assert_eq!((version, flags), ("00", "00"), "nobody records it");
+    assert!(hexadecimal(id, 32) && hexadecimal(span, 16), "{parent:?}");
+    let line = &node.log()[0];
+    assert_eq!((&line["trace_id"], &line["request_id"]), (&json!(id), &json!(id)));
+    assert_eq!(response.header("x-request-id"), Some(id));
+    assert_ne!(line["span_id"], json!(span), "the try is a span of its own");
+}
+
+#[test]
+fn what_strangers_say_of_traces_does_not_travel_on() {
+    let (backend, requests) = told();
+    let node = Node::start(&forward(&[backend.address]));
+    let theirs = format!("traceparent: {PARENT}\r\ntracestate: a=1\r\nbaggage: user=root\r\n");
+    assert_eq!(node.ask(&asked(&theirs)).status(), 200);
+    let request = requests.recv().unwrap();
+    assert!(!request.header("traceparent").unwrap().contains("0af7651916cd43dd8448eb211c80319c"));
+    assert_eq!((request.header("tracestate"), request.header("baggage")), (None, None));
+}
+
+#[test]
+fn traces_of_those_who_are_trusted_go_on() {
+    let (backend, requests) = told();
+    let theirs = format!("traceparent: {PARENT}\r\ntracestate: a=1\r\nbaggage: user=me\r\n");
+    for trusting in [
+        Settings { trust_traces: vec!["http".into()], ..settings() },
+        Settings { trusted_proxy: vec!["127.0.0.0/8".parse().unwrap()], ..settings() },
+    ] {
+        let node = Node::with(trusting, &forward(&[backend.address]));
+        assert_eq!(node.ask(&asked(&theirs)).status(), 200);
+        let request = requests.recv().unwrap();
+        let parent = request.header("traceparent").unwrap();
+        assert!(parent.starts_with("00-0af7651916cd43dd8448eb211c80319c-") && parent.ends_with("-01"), "{parent}");
+        assert!(!parent.contains("b7ad6b7169203331"), "the upstream's parent is the try: {parent}");
+        assert_eq!((request.header("tracestate"), request.header("baggage")), (Some("a=1"), Some("user=me")));
+        assert_eq!(node.log()[0]["trace_id"], "0af7651916cd43dd8448eb211c80319c");
+    }
+}
+
+#[test]
+fn each_try_is_a_span() {
+    let (told, requests) = channel();
+    let backend = Backend::start(move |_, mut conn| {
+        while let Some(request) = conn.request() {
+            told.send(request).ok();
+            conn.send("HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n");
+        }
+    });
+    let mut resources = forward(&[backend.address]);
+    resources[0].1["retry"] = json!({"attempts": 2, "back_off": {"base": "1ms"}});
+    let node = Node::start(&resources);
+    assert_eq!(node.ask(&asked("")).status(), 503);
+    let parents: Vec<String> =
+        requests.try_iter().map(|request| request.header("traceparent").unwrap().to_string()).collect();
+    assert_eq!(parents.len(), 3);
+    assert!(parents[1..].iter().all(|parent| parent[..36] == parents[0][..36] && *parent != parents[0]), "{parents:?}");
+}
+
+#[test]
+fn the_log_says_what_the_time_went_to() {
+    let (backend, _requests) = told();
+    let node = Node::start(&forward(&[backend.address]));
+    let mut client = node.connect();
+    for _ in 0..2 {
+        client.send(asked(""));
+        client.response();
+    }
+    let log = node.log();
+    let phase = |line: &Value, name: &str| line[format!("phase.{name}")].as_f64();
+    let sum = |line: &Value| {
+        ["gateway", "tries", "connect", "upstream", "body"].iter().filter_map(|name| phase(line, name)).sum::<f64>()
+    };
+    for line in &log {
+        // Each is cut off after its microseconds.
+        assert!((sum(line) - line["duration"].as_f64().unwrap()).abs() < 0.000_006, "{line}");
+    }
+    let connected: Vec<bool> = log.iter().map(|line| phase(line, "connect").is_some()).collect();
+    assert_eq!(connected, [true, false], "the second came by the connection of the first");
+}
