@@ -15,10 +15,11 @@ WORKDIR /portico
 # What others wrote is compiled first, against crates that are empty yet: this layer stays until a manifest changes.
 COPY Cargo.toml Cargo.lock ./
 COPY proto/Cargo.toml proto/
+COPY otel/Cargo.toml otel/
 COPY control-plane/Cargo.toml control-plane/
 COPY data-plane/Cargo.toml data-plane/
-RUN mkdir -p proto/src control-plane/src data-plane/src data-plane/examples cli/src/bin tests \
- && touch proto/src/lib.rs control-plane/src/lib.rs data-plane/src/lib.rs cli/src/lib.rs \
+RUN mkdir -p proto/src otel/src control-plane/src data-plane/src data-plane/examples cli/src/bin tests \
+ && touch proto/src/lib.rs otel/src/lib.rs control-plane/src/lib.rs data-plane/src/lib.rs cli/src/lib.rs \
  && for main in proto/build.rs control-plane/build.rs data-plane/examples/router.rs tests/main.rs tests/bench.rs \
         cli/src/bin/portico.rs cli/src/bin/portico-control-plane.rs cli/src/bin/portico-node.rs; do \
         echo 'fn main() {}' >$main; \
@@ -28,10 +29,11 @@ RUN mkdir -p proto/src control-plane/src data-plane/src data-plane/examples cli/
 # The clock of a file says when it was changed, which may be before the empty crates were built.
 COPY migrations migrations
 COPY proto proto
+COPY otel otel
 COPY control-plane control-plane
 COPY data-plane data-plane
 COPY cli cli
-RUN find migrations proto control-plane data-plane cli -type f -exec touch {} + \
+RUN find migrations proto otel control-plane data-plane cli -type f -exec touch {} + \
  && cargo build --locked --bins --profile "$PROFILE" \
  && mkdir -p /out/state \
  && for program in portico portico-control-plane portico-node; do \

@@ -47,9 +47,12 @@ fn files(folder: &str, extension: &str) -> Vec<File> {
     found
 }
 
+/// The sources of all crates.
+const CRATES: [&str; 5] = ["proto/src/", "otel/src/", "control-plane/src/", "data-plane/src/", "cli/src/"];
+
 /// The Rust code of all crates.
 fn sources() -> Vec<File> {
-    ["proto/src", "control-plane/src", "data-plane/src", "cli/src"].into_iter().flat_map(|at| files(at, "rs")).collect()
+    CRATES.into_iter().flat_map(|at| files(at, "rs")).collect()
 }
 
 fn file(path: &str, text: &str) -> File {
@@ -64,7 +67,7 @@ fn assert_none(broken: Vec<String>) {
 #[test]
 fn the_walk_over_the_sources_finds_them() {
     let sources = sources();
-    for path in ["proto/src/lib.rs", "control-plane/src/lib.rs", "data-plane/src/lib.rs", "cli/src/lib.rs"] {
+    for path in CRATES.map(|at| format!("{at}lib.rs")) {
         assert!(sources.iter().any(|file| file.path == path), "{path} is not among the sources");
     }
 }

@@ -116,7 +116,7 @@ fn the_readme_tells_all_settings() {
 #[test]
 fn the_code_map_names_every_folder() {
     let unnamed = |readme: &str| -> Vec<String> {
-        let folders = ["proto/", "control-plane/", "data-plane/", "cli/", "tests/", "migrations/"];
+        let folders = ["proto/", "otel/", "control-plane/", "data-plane/", "cli/", "tests/", "migrations/"];
         folders.into_iter().filter(|folder| !readme.contains(folder)).map(String::from).collect()
     };
     assert!(!unnamed("proto/").is_empty());

@@ -159,6 +159,26 @@ fn proto_depends_on_nothing_that_does_io() {
     assert_none(proto_dependencies_with_io(&manifest));
 }
 
+/// Who of ours the lowest floor depends on: nobody.
+fn floors_under_the_lowest(manifest: &File) -> Vec<String> {
+    let ours = ["proto", "otel", "control-plane", "data-plane", "portico"];
+    let headings = ["dependencies", "dev-dependencies", "build-dependencies"];
+    let named = headings.into_iter().flat_map(|heading| dependencies(manifest, heading));
+    let found = named.filter(|name| ours.contains(&name.as_str()));
+    found.map(|name| format!("{} depends on {name}", manifest.path)).collect()
+}
+
+#[test]
+fn the_lowest_floor_depends_on_none_of_ours() {
+    let bad = file("otel/Cargo.toml", "[dependencies]\nproto.workspace = true\n");
+    assert_eq!(floors_under_the_lowest(&bad), ["otel/Cargo.toml depends on proto"]);
+    for floor in ["proto/Cargo.toml", "otel/Cargo.toml"] {
+        let manifest = read(floor);
+        assert!(!dependencies(&manifest, "dependencies").is_empty(), "the manifest was not understood");
+        assert_none(floors_under_the_lowest(&manifest));
+    }
+}
+
 #[test]
 fn the_planes_do_not_depend_on_each_other() {
     let bad = file("data-plane/Cargo.toml", "[dev-dependencies]\ncontrol-plane.workspace = true\n");

@@ -1,6 +1,6 @@
 //! Rules over the text of source files: floors, sizes, banned words.
 
-use super::{File, assert_none, file, files, read, sources};
+use super::{CRATES, File, assert_none, file, files, read, sources};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The lines of a file that are neither comments nor tests, with their numbers.
@@ -184,7 +184,7 @@ fn policy_kinds(text: &str) -> Vec<String> {
 
 #[test]
 fn nothing_is_unsafe() {
-    for under in ["proto/src/", "control-plane/src/", "data-plane/src/", "cli/src/"] {
+    for under in CRATES {
         let words = ["unsafe {", "unsafe fn", "unsafe impl", "unsafe trait", "unsafe extern", "unsafe_code"];
         Only { under, words: &words, allowed: &[] }.hold();
     }
@@ -192,14 +192,14 @@ fn nothing_is_unsafe() {
 
 #[test]
 fn nothing_unwraps_outside_tests() {
-    for under in ["proto/src/", "control-plane/src/", "data-plane/src/", "cli/src/"] {
+    for under in CRATES {
         Only { under, words: &[".unwrap()"], allowed: &[] }.hold();
     }
 }
 
 #[test]
 fn names_are_of_our_words() {
-    for under in ["proto/src/", "control-plane/src/", "data-plane/src/", "cli/src/"] {
+    for under in CRATES {
         let words = ["mod util", "mod utils", "mod helper", "mod helpers", "mod manager", "mod common", "mod misc"];
         Only { under, words: &words, allowed: &[] }.hold();
     }
@@ -372,7 +372,7 @@ fn modules_form_no_circle() {
     assert_eq!(names_after_crate(&bad[0].text), ["b", "e"]);
     let found = circle(&imports(&[&bad[0], &bad[1], &bad[2]].map(|f| file(&f.path, &f.text)), "x/src/"));
     assert!(found.is_some_and(|found| found.len() > 2), "the rule is asleep");
-    for src in ["proto/src/", "control-plane/src/", "data-plane/src/", "cli/src/"] {
+    for src in CRATES {
         let found = circle(&imports(&sources(), src));
         assert!(found.is_none(), "in {src} modules import each other in a circle: {}", found.unwrap().join(" -> "));
     }

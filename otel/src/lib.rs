@@ -1,0 +1,24 @@
+//! How both planes speak to an OpenTelemetry collector (OTLP): settings, transport, spans.
+//!
+//! What is exported waits in bounded queues; what does not fit is dropped and counted, and nobody who has something to
+//! tell ever waits. That is why the processors of `opentelemetry_sdk` are not used: they run threads of their own, and
+//! what they drop cannot be counted. Without an endpoint in the settings there is no queue and no task.
+//!
+//! Floors, top to bottom; no import runs back up: testing → spans → transport → retry, target → resource → span,
+//! settings.
+
+mod resource;
+mod retry;
+mod settings;
+pub mod span;
+mod spans;
+mod target;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+#[cfg(test)]
+mod tests;
+mod transport;
+
+pub use resource::Service;
+pub use settings::{Invalid, Protocol, Settings};
+pub use spans::{SpanExporter, Spans};

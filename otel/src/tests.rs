@@ -1,0 +1,229 @@
+//! What is offered arrives, and what happens when the collector does not want it.
+
+use crate::{
+    Service, Settings, SpanExporter, Spans,
+    settings::{Compression, Endpoint, Headers, Protocol},
+    span::{Kind, Link, Span, Status, Text, Value},
+    testing::{Collector, Mood},
+};
+use std::{future::Future, net::SocketAddr, time::Duration};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+fn settings(url: &str) -> Settings {
+    Settings {
+        otlp_endpoint: Endpoint::parse(url).ok(),
+        otlp_timeout: Duration::from_millis(300),
+        otlp_span_delay: Duration::from_millis(20),
+        ..Settings::default()
+    }
+}
+
+fn service() -> Service {
+    Service { name: "portico-node", version: "0", instance: "n1".into() }
+}
+
+fn spans(settings: &Settings) -> (Spans, SpanExporter) {
+    Spans::new(settings, &service()).unwrap()
+}
+
+/// Runs an exporter; it is told to stop by the token.
+fn run(exporter: SpanExporter) -> (CancellationToken, JoinHandle<()>) {
+    let stop = CancellationToken::new();
+    (stop.clone(), tokio::spawn(exporter.run(stop)))
+}
+
+fn span(id: u64) -> Span {
+    Span {
+        trace: 7,
+        id,
+        parent: 1,
+        name: "GET /orders".into(),
+        kind: Kind::Server,
+        start: 1_000,
+        end: 2_000,
+        attributes: vec![("http.request.method", "GET".into()), ("http.response.status_code", Value::Int(200))],
+        links: vec![Link { trace: 8, id: 9, tracestate: Text::default(), attributes: Vec::new() }],
+        status: Status::Unset,
+        tracestate: "a=b".into(),
+    }
+}
+
+#[track_caller]
+fn until(condition: impl Fn() -> bool) -> impl Future<Output = ()> {
+    let place = std::panic::Location::caller();
+    async move {
+        let waiting = async {
+            while !condition() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), waiting).await.unwrap_or_else(|_| panic!("in vain at {place}"));
+    }
+}
+
+async fn arrives(collector: Collector, settings: Settings) {
+    let settings = Settings { otlp_headers: Some(Headers::from("x-key=hush")), ..settings };
+    let (spans, exporter) = spans(&settings);
+    let _running = run(exporter);
+    assert!(spans.is_on());
+    spans.offer(span(3));
+    let came = collector.wait_for("a span", |spans| !spans.is_empty()).await.remove(0);
+    assert_eq!((came.trace, came.id, came.parent, came.name.as_str(), came.kind), (7, 3, 1, "GET /orders", 2));
+    assert_eq!((came.time, came.tracestate.as_str(), came.links), ((1_000, 2_000), "a=b", vec![(8, 9)]));
+    assert_eq!(came.attributes["http.response.status_code"], "200");
+    assert_eq!(
+        (came.resource["service.name"].as_str(), came.resource["service.instance.id"].as_str()),
+        ("portico-node", "n1")
+    );
+    assert_eq!(collector.headers()["x-key"], "hush");
+    until(|| spans.exported() == 1).await;
+    // A second one, on the connection that is there.
+    spans.offer(span(4));
+    collector.wait_for("another", |spans| spans.len() == 2).await;
+    assert_eq!((spans.dropped(), spans.failed()), (0, 0));
+}
+
+#[tokio::test]
+async fn spans_arrive_by_grpc() {
+    let collector = Collector::grpc().await;
+    let settings = settings(&collector.url());
+    arrives(collector, settings).await;
+}
+
+#[tokio::test]
+async fn spans_arrive_by_http() {
+    let collector = Collector::http().await;
+    let settings = Settings { otlp_protocol: Protocol::Http, ..settings(&collector.url()) };
+    arrives(collector, settings).await;
+}
+
+#[tokio::test]
+async fn spans_arrive_compressed() {
+    let collector = Collector::grpc().await;
+    let gzip = Settings { otlp_compression: Compression::Gzip, ..settings(&collector.url()) };
+    arrives(collector, gzip).await;
+    let collector = Collector::http().await;
+    let gzip = Settings { otlp_compression: Compression::Gzip, ..settings(&collector.url()) };
+    arrives(collector, Settings { otlp_protocol: Protocol::Http, ..gzip }).await;
+}
+
+#[tokio::test]
+async fn without_an_endpoint_there_is_nothing() {
+    let (spans, exporter) = spans(&Settings::default());
+    assert!(!spans.is_on());
+    spans.offer(span(1));
+    // It has nothing to wait for.
+    exporter.run(CancellationToken::new()).await;
+    assert_eq!((spans.dropped(), spans.exported(), spans.failed()), (0, 0, 0));
+}
+
+#[tokio::test]
+async fn a_collector_that_was_away_gets_what_waited() {
+    let collector = Collector::grpc().await;
+    let (spans, exporter) = spans(&settings(&collector.url()));
+    let _running = run(exporter);
+    spans.offer(span(1));
+    collector.wait_for("a span", |spans| spans.len() == 1).await;
+    let address: SocketAddr = collector.kill().await;
+    spans.offer(span(2));
+    spans.offer(span(3));
+    let collector = Collector::grpc_at(address).await;
+    collector.wait_for("what waited", |spans| spans.len() == 2).await;
+    until(|| spans.exported() == 3).await;
+    assert_eq!((spans.dropped(), spans.failed()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_collector_that_hangs_holds_up_nobody() {
+    let collector = Collector::grpc().await;
+    collector.set_mood(Mood::Hangs);
+    let (spans, exporter) = spans(&settings(&collector.url()));
+    let _running = run(exporter);
+    spans.offer(span(1));
+    // It was given up and asked again.
+    collector.wait_for_requests(2).await;
+    collector.set_mood(Mood::Takes);
+    collector.wait_for("the span", |spans| spans.len() == 1).await;
+}
+
+#[tokio::test]
+async fn a_busy_collector_is_asked_again_by_http() {
+    let collector = Collector::http().await;
+    collector.set_mood(Mood::Busy);
+    let (spans, exporter) = spans(&Settings { otlp_protocol: Protocol::Http, ..settings(&collector.url()) });
+    let _running = run(exporter);
+    spans.offer(span(1));
+    collector.wait_for_requests(2).await;
+    collector.set_mood(Mood::Takes);
+    collector.wait_for("the span", |spans| spans.len() == 1).await;
+}
+
+#[tokio::test]
+async fn what_is_refused_is_not_sent_again() {
+    let collector = Collector::grpc().await;
+    collector.set_mood(Mood::Refuses);
+    let (spans, exporter) = spans(&settings(&collector.url()));
+    let _running = run(exporter);
+    spans.offer(span(1));
+    until(|| spans.failed() == 1).await;
+    assert_eq!((collector.requests(), spans.exported()), (1, 0));
+    collector.set_mood(Mood::Picky);
+    spans.offer(span(2));
+    spans.offer(span(3));
+    until(|| spans.failed() + spans.exported() == 3).await;
+    assert!(spans.failed() >= 2, "what the collector did not want was not counted");
+}
+
+#[tokio::test]
+async fn what_does_not_fit_is_dropped_and_counted() {
+    let collector = Collector::grpc().await;
+    collector.set_mood(Mood::Hangs);
+    let few = Settings { otlp_span_queue: 10, otlp_span_batch: 4, ..settings(&collector.url()) };
+    let (spans, exporter) = spans(&few);
+    let _running = run(exporter);
+    spans.offer(span(0));
+    // The exporter holds that one and waits; the queue takes ten.
+    collector.wait_for_requests(1).await;
+    for id in 1..=1_000 {
+        spans.offer(span(id));
+    }
+    assert_eq!(spans.dropped(), 990);
+    collector.set_mood(Mood::Takes);
+    collector.wait_for("what waited", |spans| spans.len() == 11).await;
+    until(|| spans.exported() == 11).await;
+}
+
+#[tokio::test]
+async fn a_full_batch_does_not_wait_for_its_time() {
+    let collector = Collector::grpc().await;
+    let slow =
+        Settings { otlp_span_delay: Duration::from_secs(3_600), otlp_span_batch: 3, ..settings(&collector.url()) };
+    let (spans, exporter) = spans(&slow);
+    let (stop, running) = run(exporter);
+    for id in 0..6 {
+        spans.offer(span(id));
+    }
+    collector.wait_for("full batches", |spans| spans.len() == 6).await;
+    assert_eq!(collector.requests(), 2);
+    // What is not a batch yet goes at the end.
+    spans.offer(span(6));
+    stop.cancel();
+    running.await.unwrap();
+    assert_eq!((collector.spans().len(), spans.exported()), (7, 7));
+}
+
+#[tokio::test]
+async fn the_end_does_not_wait_for_a_collector_that_hangs() {
+    let collector = Collector::grpc().await;
+    collector.set_mood(Mood::Hangs);
+    let patient = Settings { otlp_timeout: Duration::from_secs(3_600), ..settings(&collector.url()) };
+    let (spans, exporter) = spans(&patient);
+    let (stop, running) = run(exporter);
+    spans.offer(span(1));
+    collector.wait_for_requests(1).await;
+    let began = std::time::Instant::now();
+    stop.cancel();
+    running.await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}
