@@ -1,7 +1,8 @@
 //! Filters: policies alive in a node. One kind, one file; here stand the closed set, the stages and their order.
 //!
 //! A filter sees a request on its way in, in stage order, and its answer on the way back, in the reverse order. It sees
-//! every answer, also those that the gateway makes itself.
+//! every answer, also those that the gateway makes itself. A policy that says what is told of a request is no filter, but
+//! an option of its record.
 
 mod hsts;
 mod response_headers;
@@ -9,13 +10,26 @@ mod response_headers;
 use crate::context::{Answer, Context};
 use hsts::HstsFilter;
 use http::HeaderMap;
-use proto::policy::{Policy, PolicyKind};
+use proto::{
+    policy::{Policy, PolicyKind},
+    quantity::Share,
+};
 use response_headers::ResponseHeadersFilter;
 use std::ops::ControlFlow;
 
-/// The filters of a route or of an upstream, in stage order.
+/// The filters of a route or of an upstream, in stage order, and what is told of its requests.
 #[derive(Debug, Default)]
-pub(crate) struct Filters(Vec<Filter>);
+pub(crate) struct Filters {
+    acting: Vec<Filter>,
+    telling: Telling,
+}
+
+/// What is told of a request, where a policy says it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Telling {
+    /// How many of the traces that begin here are recorded.
+    pub(crate) sample: Option<Share>,
+}
 
 #[derive(Debug)]
 enum Filter {
@@ -54,24 +68,30 @@ impl Filters {
             !policy.kind.is_exclusive() || !policies[at + 1..].iter().any(same)
         };
         let counting = policies.iter().enumerate().filter(|each| counts(*each));
-        let mut filters: Vec<Filter> = counting.map(|(_, policy)| Filter::build(policy)).collect();
+        let mut telling = Telling::default();
+        let mut acting: Vec<Filter> = counting.filter_map(|(_, policy)| Filter::build(policy, &mut telling)).collect();
         // Within one stage the order of attachment holds.
-        filters.sort_by_key(Filter::stage);
-        Filters(filters)
+        acting.sort_by_key(Filter::stage);
+        Filters { acting, telling }
+    }
+
+    /// What is told of a request.
+    pub(crate) fn telling(&self) -> &Telling {
+        &self.telling
     }
 
     /// On the way in: the first to stop, stops.
     pub(crate) fn request(&self, context: &mut Context) -> ControlFlow<Answer> {
         #[cfg(test)]
         tests::panic_if_asked(context, "request");
-        self.0.iter().try_for_each(|filter| filter.request(context))
+        self.acting.iter().try_for_each(|filter| filter.request(context))
     }
 
     /// On the way back.
     pub(crate) fn response(&self, context: &Context, headers: &mut HeaderMap) {
         #[cfg(test)]
         tests::panic_if_asked(context, "response");
-        for filter in self.0.iter().rev() {
+        for filter in self.acting.iter().rev() {
             filter.response(context, headers);
         }
     }
@@ -80,10 +100,14 @@ impl Filters {
 // === impl Filter ===
 
 impl Filter {
-    fn build(policy: &Policy) -> Filter {
+    fn build(policy: &Policy, telling: &mut Telling) -> Option<Filter> {
         match &policy.kind {
-            PolicyKind::ResponseHeaders(policy) => Filter::ResponseHeaders(ResponseHeadersFilter::build(policy)),
-            PolicyKind::Hsts(policy) => Filter::Hsts(HstsFilter::build(policy)),
+            PolicyKind::ResponseHeaders(policy) => Some(Filter::ResponseHeaders(ResponseHeadersFilter::build(policy))),
+            PolicyKind::Hsts(policy) => Some(Filter::Hsts(HstsFilter::build(policy))),
+            PolicyKind::Tracing(tracing) => {
+                telling.sample = Some(tracing.sample);
+                None
+            }
         }
     }
 

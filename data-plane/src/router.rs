@@ -18,7 +18,10 @@ mod tree;
 pub(crate) use entry::{Action, Forward, HeldEntry, Mirror, RouteEntry, Side};
 pub(crate) use live::{LiveRouter, Retired, RouterCache};
 
-use crate::pool::Pool;
+use crate::{
+    filter::{Filters, Telling},
+    pool::Pool,
+};
 use entry::Resolver;
 use hosts::Hosts;
 use names::Names;
@@ -45,6 +48,8 @@ pub(crate) struct Router {
     pools: Names<Pool>,
     // The policies of all traffic, by name.
     globals: Arc<[Arc<Policy>]>,
+    // Of requests that no route matches.
+    telling: Telling,
 }
 
 /// The route of a request.
@@ -66,6 +71,7 @@ impl Router {
             hosts: Hosts::default(),
             pools: Names::default(),
             globals: Arc::default(),
+            telling: Telling::default(),
         }
     }
 
@@ -95,7 +101,8 @@ impl Router {
         let resolver = Resolver { snapshot, pools: &pools, globals: &globals };
         let came: Vec<_> = came.into_iter().map(|route| resolver.entry(route)).collect();
         let hosts = previous.hosts.with(&gone, &came);
-        Router { identity, snapshot: snapshot.clone(), hosts, pools, globals }
+        let telling = Filters::build(globals.iter().map(|policy| &**policy)).telling().clone();
+        Router { identity, snapshot: snapshot.clone(), hosts, pools, globals, telling }
     }
 
     /// The best of all routes that match.
@@ -109,6 +116,11 @@ impl Router {
             }
         };
         Some(Found { route, captures })
+    }
+
+    /// What is told of a request that no route matches.
+    pub(crate) fn telling(&self) -> &Telling {
+        &self.telling
     }
 
     /// The identity of the snapshot; `None` where it has none.

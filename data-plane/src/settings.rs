@@ -11,7 +11,10 @@ pub use memory::MaxMemory;
 use anyhow::Context as _;
 use clap::Args;
 use ipnet::IpNet;
-use proto::{quantity, route::BodyLimit};
+use proto::{
+    quantity::{self, Share},
+    route::BodyLimit,
+};
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 /// The most headers that a request may be allowed to have.
@@ -98,6 +101,9 @@ pub struct Settings {
     /// A block of addresses whose forwarding headers and request ids are believed; may be given several times.
     #[arg(long, env = "PORTICO_TRUSTED_PROXY", value_delimiter = ',', value_parser = block)]
     pub trusted_proxy: Vec<IpNet>,
+    /// How many of the traces that begin here are recorded, where no policy says it.
+    #[arg(long, env = "PORTICO_TRACE_SAMPLE", default_value = "1%", value_parser = Share::parse)]
+    pub trace_sample: Share,
     /// A listener, by its name, on which the traces and the baggage of all clients are taken over, not only those of trusted proxies; may be given several times.
     #[arg(long, env = "PORTICO_TRUST_TRACES", value_delimiter = ',', value_name = "LISTENER")]
     pub trust_traces: Vec<String>,
@@ -167,6 +173,7 @@ impl Default for Settings {
             http2_max_control_frames: 1000,
             access_log: AccessLog::Stdout,
             trusted_proxy: Vec::new(),
+            trace_sample: Share::parse("1%").unwrap_or(Share::NONE),
             trust_traces: Vec::new(),
         }
     }

@@ -3,9 +3,11 @@
 
 mod hsts;
 mod response_headers;
+mod tracing;
 
 pub use hsts::Hsts;
 pub use response_headers::ResponseHeaders;
+pub use tracing::Tracing;
 
 use crate::{
     fields::{check_labels, check_name, check_reference},
@@ -42,6 +44,8 @@ pub enum PolicyKind {
     ResponseHeaders(Arc<ResponseHeaders>),
     /// Have browsers come by https only.
     Hsts(Arc<Hsts>),
+    /// Record a share of the traces.
+    Tracing(Tracing),
 }
 
 /// A policy where it is attached.
@@ -54,7 +58,7 @@ pub enum Attachment {
 }
 
 /// The names of all kinds, as they are written.
-pub const KIND_NAMES: [&str; 2] = ["response_headers", "hsts"];
+pub const KIND_NAMES: [&str; 3] = ["response_headers", "hsts", "tracing"];
 
 // === impl Policy ===
 
@@ -90,6 +94,9 @@ impl PolicyKind {
             Kind::Hsts(message) => {
                 faults.at("hsts", |faults| Hsts::check(message, faults).map(Arc::new).map(PolicyKind::Hsts))
             }
+            Kind::Tracing(message) => {
+                faults.at("tracing", |faults| Tracing::check(message, faults).map(PolicyKind::Tracing))
+            }
         }
     }
 
@@ -97,7 +104,7 @@ impl PolicyKind {
     pub fn is_exclusive(&self) -> bool {
         match self {
             PolicyKind::ResponseHeaders(_) => false,
-            PolicyKind::Hsts(_) => true,
+            PolicyKind::Hsts(_) | PolicyKind::Tracing(_) => true,
         }
     }
 
@@ -106,6 +113,7 @@ impl PolicyKind {
         match self {
             PolicyKind::ResponseHeaders(_) => "response_headers",
             PolicyKind::Hsts(_) => "hsts",
+            PolicyKind::Tracing(_) => "tracing",
         }
     }
 }

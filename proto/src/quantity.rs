@@ -1,4 +1,5 @@
-//! Quantities as a person writes them: durations (`250ms`, `5s`, `1m`, `1h`), ages (`1h`, `365d`) and sizes (`512B`, `64KiB`, `1MiB`).
+//! Quantities as a person writes them: durations (`250ms`, `5s`, `1m`, `1h`), ages (`1h`, `365d`), sizes (`512B`, `64KiB`, `1MiB`)
+//! and shares (`1%`, `0.05%`).
 
 use std::time::Duration;
 
@@ -57,6 +58,41 @@ pub fn size(text: &str) -> Result<u64, String> {
     number.checked_mul(bytes).filter(|size| *size <= 1 << 40).ok_or_else(|| format!("{text:?} is more than 1024GiB"))
 }
 
+/// A share of all requests, from none to all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    // Of a million.
+    millionths: u32,
+}
+
+impl Share {
+    /// None of them.
+    pub const NONE: Share = Share { millionths: 0 };
+    /// All of them.
+    pub const ALL: Share = Share { millionths: 1_000_000 };
+
+    /// Parses a share: a number with at most four decimals and `%`, from `0%` to `100%`.
+    pub fn parse(text: &str) -> Result<Share, String> {
+        let advice = || format!("{text:?} is not a share; write a percentage from 0 to 100, as in \"1%\" or \"0.05%\"");
+        let number = text.strip_suffix('%').ok_or_else(advice)?;
+        let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
+        let digits = |text: &str, most| (1..=most).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+        if !digits(whole, 3) || !digits(decimals, 4) {
+            return Err(advice());
+        }
+        let number = |text: &str| text.parse::<u32>().map_err(|_| advice());
+        let millionths = number(whole)? * 10_000 + number(&format!("{decimals:0<4}"))?;
+        if millionths > Share::ALL.millionths { Err(advice()) } else { Ok(Share { millionths }) }
+    }
+
+    /// Whether it takes the request of that random id: whoever asks of a larger share takes it too, here and in whatever
+    /// else samples by the last 56 bits of a trace's id (OpenTelemetry's consistent probability sampling).
+    pub fn takes(self, id: u128) -> bool {
+        const ALL: u128 = 1 << 56;
+        id % ALL >= ALL - ALL * u128::from(self.millionths) / u128::from(Share::ALL.millionths)
+    }
+}
+
 fn split(text: &str) -> Option<(u64, &str)> {
     let at = text.find(|c: char| !c.is_ascii_digit())?;
     Some((text[..at].parse().ok()?, &text[at..]))
@@ -109,5 +145,28 @@ mod tests {
         for bad in ["64", "64kb", "1025GiB", "-1B", "B"] {
             check(bad, None);
         }
+    }
+
+    #[test]
+    fn shares_are_percentages() {
+        for (text, millionths) in
+            [("0%", 0), ("1%", 10_000), ("0.05%", 500), ("0.0001%", 1), ("99.5%", 995_000), ("100%", 1_000_000)]
+        {
+            assert_eq!(Share::parse(text).map(|share| share.millionths), Ok(millionths), "{text}");
+        }
+        for bad in ["", "1", "%", "1.%", ".5%", "0.00001%", "101%", "100.1%", "-1%", "+1%", "1 %", "1000%"] {
+            assert!(Share::parse(bad).unwrap_err().contains("percentage"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_share_takes_about_that_many_and_a_larger_one_the_same_and_more() {
+        let (small, large) = (Share::parse("1%").unwrap(), Share::parse("10%").unwrap());
+        // Spread evenly.
+        let ids = || (0..10_000_u128).map(|n| n * (1 << 56) / 10_000 + 1);
+        assert_eq!(ids().filter(|id| small.takes(*id)).count(), 100);
+        assert_eq!(ids().filter(|id| large.takes(*id)).count(), 1000);
+        assert!(ids().all(|id| !small.takes(id) || large.takes(id)));
+        assert!(ids().all(|id| Share::ALL.takes(id) && !Share::NONE.takes(id)));
     }
 }

@@ -16,7 +16,10 @@ use bytes::BytesMut;
 use fastrand::Rng;
 use foldhash::HashMap;
 use http::HeaderValue;
-use proto::matching::{Captures, Head};
+use proto::{
+    matching::{Captures, Head},
+    quantity::Share,
+};
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
@@ -52,6 +55,16 @@ pub(crate) struct LocalRoute {
     pub(crate) mirror: Option<Rc<LocalPool>>,
 }
 
+/// What the router says of a request.
+pub(super) struct Found {
+    /// Of the configuration that says so.
+    pub(super) revision: u64,
+    /// How many of the traces that begin here are recorded.
+    pub(super) sample: Share,
+    /// The route, and what its path captures.
+    pub(super) route: Option<(Rc<LocalRoute>, Captures)>,
+}
+
 // Request ids: 128 bits in hexadecimal, cut from one block of memory so that each costs no allocation.
 #[derive(Debug, Default)]
 struct Ids {
@@ -79,12 +92,17 @@ impl Local {
         }
     }
 
-    /// Takes the router, once, and finds the route; with the revision that says so.
-    pub(super) fn find(&self, head: &Head<'_>) -> (u64, Option<(Rc<LocalRoute>, Captures)>) {
+    /// Takes the router, once, and finds the route.
+    pub(super) fn find(&self, head: &Head<'_>) -> Found {
         let mut cache = self.router.borrow_mut();
         let router = cache.load();
-        let found = router.find(head).map(|found| (self.route(found.route), found.captures));
-        (router.revision(), found)
+        let found = router.find(head);
+        let telling = found.as_ref().map_or(router.telling(), |found| found.route.filters.telling());
+        Found {
+            revision: router.revision(),
+            sample: telling.sample.unwrap_or(self.settings.trace_sample),
+            route: found.map(|found| (self.route(found.route), found.captures)),
+        }
     }
 
     /// The id of a new request, and its trace: both are the same number.

@@ -5,7 +5,7 @@
 use super::{
     AnswerBody,
     body::Flow,
-    local::{Local, LocalRoute},
+    local::{Found, Local, LocalRoute},
     upgrade::Wish,
 };
 use crate::{
@@ -97,7 +97,7 @@ impl Record {
     /// Takes the router, once, and finds the route.
     pub(super) fn find(&mut self) -> Option<(Rc<LocalRoute>, Captures)> {
         let context = &self.context;
-        let (revision, found) = self.local.find(&Head {
+        let Found { revision, sample, route } = self.local.find(&Head {
             listener: &self.peer.listener.name,
             scheme: context.scheme,
             client: context.client,
@@ -108,8 +108,12 @@ impl Record {
             headers: &context.headers,
         });
         self.revision = revision;
-        self.route = found.as_ref().map(|(route, _)| route.clone());
-        found
+        self.route = route.as_ref().map(|(route, _)| route.clone());
+        let trace = &mut self.context.trace;
+        if trace.parent.is_none() {
+            trace.sampled = sample.takes(trace.id);
+        }
+        route
     }
 
     /// The one place that turns an error into an answer.

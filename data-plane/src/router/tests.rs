@@ -384,6 +384,7 @@ fn a_worker_never_sees_an_older_router() {
                 hosts: template.hosts.clone(),
                 pools: template.pools.clone(),
                 globals: template.globals.clone(),
+                telling: template.telling.clone(),
             };
             retired.keep(live.store(Arc::new(next)));
             retired.sweep();

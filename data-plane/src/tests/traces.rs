@@ -2,6 +2,7 @@
 
 use super::harness::{Backend, Message, Node, forward, ok, settings};
 use crate::settings::Settings;
+use proto::resource::Kind;
 use serde_json::{Value, json};
 use std::sync::mpsc::{Receiver, channel};
 
@@ -34,7 +35,8 @@ fn every_request_has_a_trace() {
     let request = requests.recv().unwrap();
     let parent: Vec<&str> = request.header("traceparent").unwrap().split('-').collect();
     let [version, id, span, flags] = parent[..] else { panic!("{parent:?}") };
-    assert_eq!((version, flags), ("00", "00"), "nobody records it");
+    assert_eq!(version, "00");
+    assert!(matches!(flags, "00" | "01"), "one of a hundred is recorded");
     assert!(hexadecimal(id, 32) && hexadecimal(span, 16), "{parent:?}");
     let line = &node.log()[0];
     assert_eq!((&line["trace_id"], &line["request_id"]), (&json!(id), &json!(id)));
@@ -111,4 +113,21 @@ fn the_log_says_what_the_time_went_to() {
     }
     let connected: Vec<bool> = log.iter().map(|line| phase(line, "connect").is_some()).collect();
     assert_eq!(connected, [true, false], "the second came by the connection of the first");
+}
+
+#[test]
+fn a_policy_says_how_many_traces_are_recorded() {
+    let (backend, requests) = told();
+    let mut resources = forward(&[backend.address]);
+    let route = resources.iter().position(|(kind, _)| *kind == Kind::Route).unwrap();
+    let flags = |node: &Node, requests: &Receiver<Message>| {
+        node.ask(&asked(""));
+        requests.recv().unwrap().header("traceparent").unwrap()[53..].to_string()
+    };
+    resources.push((Kind::Policy, json!({"name": "all", "global": {}, "tracing": {"sample": "100%"}})));
+    let node = Node::start(&resources);
+    assert_eq!(flags(&node, &requests), "01");
+    resources[route].1["policies"] = json!([{"tracing": {"sample": "0%"}}]);
+    node.change(&resources);
+    assert_eq!(flags(&node, &requests), "00", "the route's own counts");
 }
