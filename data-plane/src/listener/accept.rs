@@ -81,7 +81,8 @@ impl Clients {
     fn admit(self: &Rc<Clients>, stream: TcpStream, address: SocketAddr, door: &Rc<Door>) {
         count(&self.local.counters.accepted, 1);
         self.drain.count();
-        tokio::task::spawn_local(serve(self.clone(), stream, address, door.clone()));
+        // Boxed, for a task is copied several times before it runs.
+        tokio::task::spawn_local(Box::pin(serve(self.clone(), stream, address, door.clone())));
     }
 
     pub(super) fn seat(&self) -> Result<Seat<'_>, Error> {
