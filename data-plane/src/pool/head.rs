@@ -10,7 +10,8 @@ use crate::{
 };
 use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use httparse::{EMPTY_HEADER, ParserConfig, Status};
+use httparse::{Header, ParserConfig, Status};
+use std::mem::MaybeUninit;
 
 /// The most headers of a response.
 const MAX_HEADERS: usize = 128;
@@ -71,7 +72,7 @@ struct Signs {
 }
 
 // Where a name and a value stand in the head.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Field {
     name: (usize, usize),
     value: (usize, usize),
@@ -108,12 +109,13 @@ pub(super) fn encode(outgoing: &Outgoing<'_>, span: u64, framing: RequestFraming
 
 /// Takes the head of a response out of the bytes that came; `None` when it is not whole yet.
 pub(super) fn decode(bytes: &mut BytesMut, method: &Method) -> Result<Option<Head>, BadHead> {
-    let mut fields = [Field::default(); MAX_HEADERS];
-    let (len, status, version, count);
+    let (len, status, version);
+    let fields: Vec<Field>;
     {
-        let mut headers = [EMPTY_HEADER; MAX_HEADERS];
-        let mut response = httparse::Response::new(&mut headers);
-        match ParserConfig::default().parse_response(&mut response, bytes) {
+        // To fill it with nothing first would cost more than what is parsed into it.
+        let mut headers = [const { MaybeUninit::<Header<'_>>::uninit() }; MAX_HEADERS];
+        let mut response = httparse::Response::new(&mut []);
+        match ParserConfig::default().parse_response_with_uninit_headers(&mut response, bytes, &mut headers) {
             // Whatever came with one read.
             Ok(Status::Complete(n)) if n <= MAX_HEAD => len = n,
             Ok(Status::Partial) if bytes.len() < MAX_HEAD => return Ok(None),
@@ -121,25 +123,23 @@ pub(super) fn decode(bytes: &mut BytesMut, method: &Method) -> Result<Option<Hea
         }
         status = response.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(BadHead)?;
         version = response.version.ok_or(BadHead)?;
-        count = response.headers.len();
         // The names and values are slices of the bytes; as offsets they outlive the bytes' freezing.
         let start = bytes.as_ptr().addr();
-        for (field, header) in fields.iter_mut().zip(response.headers.iter()) {
-            let offset = |part: &[u8]| (part.as_ptr().addr() - start, part.as_ptr().addr() - start + part.len());
-            *field = Field { name: offset(header.name.as_bytes()), value: offset(header.value) };
-        }
+        let offset = |part: &[u8]| (part.as_ptr().addr() - start, part.as_ptr().addr() - start + part.len());
+        let field = |header: &Header<'_>| Field { name: offset(header.name.as_bytes()), value: offset(header.value) };
+        fields = response.headers.iter().map(field).collect();
     }
     let head = bytes.split_to(len).freeze();
     // The parser takes a bare line feed for the end of a line, and passes over empty ones; others do not. Each line ends
     // where the name of the next begins.
     let ends = |end: usize| head[..end].ends_with(b"\r\n");
     let is_strict = head.starts_with(b"HTTP/") && head.ends_with(b"\r\n\r\n");
-    if !is_strict || !fields[..count].iter().all(|field| ends(field.name.0)) {
+    if !is_strict || !fields.iter().all(|field| ends(field.name.0)) {
         return Err(BadHead);
     }
-    let mut headers = HeaderMap::with_capacity(count + 4);
+    let mut headers = HeaderMap::with_capacity(fields.len() + 4);
     let mut signs = Signs::default();
-    for field in &fields[..count] {
+    for field in &fields {
         let name = HeaderName::from_bytes(&head[field.name.0..field.name.1]).map_err(|_| BadHead)?;
         // The value shares the memory that was read into.
         let value = head.slice(field.value.0..field.value.1);
