@@ -106,10 +106,10 @@ pub(super) async fn serve(clients: &Rc<Clients>, peer: &Rc<Peer>, inbound: Inbou
         };
         match after {
             After::Next => {}
-            After::Close => return None,
+            After::Close => break,
             After::Linger => {
                 connection.linger().await;
-                return None;
+                break;
             }
             After::Tunnel(body) => {
                 if let Some(inbound) = Rc::into_inner(connection.inbound) {
@@ -121,6 +121,9 @@ pub(super) async fn serve(clients: &Rc<Clients>, peer: &Rc<Peer>, inbound: Inbou
             }
         }
     }
+    // The next connection begins with it.
+    connection.inbound.with_buffer(|buffer| connection.clients.scratch.give_input(buffer));
+    None
 }
 
 impl Connection<'_> {
@@ -357,6 +360,8 @@ impl Scratch {
             return;
         }
         let mut input = std::mem::take(buffer);
+        // What a client sent beyond its last answer is nobody else's.
+        input.clear();
         let mut inputs = self.inputs.borrow_mut();
         // Only memory that nothing of the last request holds any more.
         if inputs.len() < MAX_BUFFERS && input.try_reclaim(HEAD_ROOM) && input.capacity() <= MAX_BUFFER {
@@ -374,5 +379,22 @@ impl Scratch {
             output.clear();
             outputs.push(output);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_comes_back_empty() {
+        let scratch = Scratch::default();
+        let mut buffer = BytesMut::with_capacity(HEAD_ROOM);
+        buffer.extend_from_slice(b"GET / HTTP/1.1");
+        let memory = buffer.as_ptr();
+        scratch.give_input(&mut buffer);
+        let mut next = BytesMut::new();
+        scratch.take_input(&mut next);
+        assert_eq!((next.as_ptr(), next.len(), buffer.capacity()), (memory, 0, 0));
     }
 }
