@@ -20,6 +20,15 @@ pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
     }
 }
 
+/// Whether a header claims to know where the request comes from. Many servers take an underscore for a dash.
+pub(crate) fn is_forwarding(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    let begins = |with: &str| {
+        name.len() >= with.len() && name.bytes().zip(with.bytes()).all(|(a, b)| a == b || (a == b'_' && b == b'-'))
+    };
+    name == "forwarded" || begins("x-forwarded-") || (name.len() == 9 && begins("x-real-ip"))
+}
+
 /// Whether a trailer of that name may be passed on: not what frames or routes a message, says who sends it, or says how to
 /// read it, for some take trailers for headers (RFC 9110, 6.5.1).
 fn is_trailer(name: &HeaderName) -> bool {
@@ -32,13 +41,12 @@ fn is_trailer(name: &HeaderName) -> bool {
         header::CONTENT_TYPE,
         header::COOKIE,
         header::EXPECT,
-        header::FORWARDED,
         header::HOST,
         header::MAX_FORWARDS,
         header::RANGE,
         header::SET_COOKIE,
     ];
-    !is_hop_by_hop(name) && !banned.contains(name) && !name.as_str().starts_with("x-forwarded-")
+    !is_hop_by_hop(name) && !banned.contains(name) && !is_forwarding(name)
 }
 
 /// Takes out what belongs to one connection by its name alone: HTTP/2 has no `Connection` that could name more.
@@ -83,8 +91,9 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
 pub(crate) fn strip_named(headers: &mut HeaderMap, options: &[u8]) {
     for option in options.split(|byte| *byte == b',') {
         let Ok(name) = HeaderName::from_bytes(option.trim_ascii()) else { continue };
-        // To frame the message or to name the host is not the connection's business.
-        if name != header::CONTENT_LENGTH && name != header::HOST {
+        // To frame the message, to name the host or to say who sends it is not the connection's business: a proxy that passes
+        // a client's `Connection` on would lose its own word about that client.
+        if name != header::CONTENT_LENGTH && name != header::HOST && !is_forwarding(&name) {
             headers.remove(name);
         }
     }
@@ -121,8 +130,18 @@ mod tests {
         for name in ["x-c", "priority", "pragma", "accept"] {
             assert!(!is_hop_by_hop(&name.parse().unwrap()), "{name}");
         }
-        for (name, may) in [("grpc-status", true), ("server-timing", true), ("te", false), ("x-forwarded-for", false)] {
+        for (name, may) in [("grpc-status", true), ("server-timing", true), ("te", false), ("x_forwarded-for", false)] {
             assert_eq!(is_trailer(&name.parse().unwrap()), may, "{name}");
+        }
+    }
+    #[test]
+    fn an_underscore_is_no_way_around() {
+        let names = ["x-forwarded-for", "x_forwarded_for", "x-forwarded_proto", "x_real-ip", "x-real-ip", "forwarded"];
+        for name in names {
+            assert!(is_forwarding(&name.parse().unwrap()), "{name}");
+        }
+        for name in ["x-forwarded", "x-real-ips", "x-request-id"] {
+            assert!(!is_forwarding(&name.parse().unwrap()), "{name}");
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{
     upgrade,
 };
 use crate::{
-    context::{Authority, Context, is_hop_by_hop, strip_hop_by_hop, take_over_trace},
+    context::{Authority, Context, is_forwarding, is_hop_by_hop, strip_hop_by_hop, take_over_trace},
     error::Error,
 };
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header, uri::PathAndQuery};
@@ -85,7 +85,7 @@ impl Seen {
                 header::UPGRADE => (seen.upgrade, seen.hop_by_hop) = (true, true),
                 header::FORWARDED => seen.forwarding = true,
                 _ if name.as_str().starts_with('x') => {
-                    seen.forwarding |= forwarded::is_forwarding(name.as_str());
+                    seen.forwarding |= is_forwarding(name);
                     seen.request_id |= *name == X_REQUEST_ID;
                 }
                 _ => {

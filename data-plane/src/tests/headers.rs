@@ -101,8 +101,12 @@ fn a_trusted_proxy_is_believed() {
     }
     assert_eq!(response.header("x-request-id"), Some("mine-1"));
     assert_ne!(ask(&node, "X-Request-Id: two words\r\n").header("x-request-id"), Some("two words"));
+    // Not even a client has a say in that, whose `Connection` the proxy passes on.
+    let named =
+        "Connection: X-Forwarded-For, X-Forwarded-Proto\r\nX-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: https\r\n";
+    assert!(ask(&node, named).text().contains(&field("x-forwarded-proto", "https")));
     let log = node.log();
-    assert_eq!(log[0]["client.address"], "1.2.3.4");
+    assert_eq!([&log[0]["client.address"], &log[2]["client.address"]], ["1.2.3.4", "1.2.3.4"]);
 }
 
 #[test]
