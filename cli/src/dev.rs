@@ -40,6 +40,7 @@ pub(crate) struct Arguments {
 /// Runs `portico dev`.
 pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     crate::log::start_text(&arguments.log).map_err(Failure::Usage)?;
+    crate::files::allow();
     multi_thread()?.block_on(dev(arguments))
 }
 

@@ -5,7 +5,7 @@
 //! unless printing it is the point.
 //!
 //! Floors, top to bottom: command → dev → one module a command → changes, collection, documents, wait → client, serve →
-//! failure, log, output, stop.
+//! failure, files, log, output, stop.
 
 mod apply;
 mod audit;
@@ -18,6 +18,7 @@ mod dev;
 mod documents;
 mod export;
 mod failure;
+mod files;
 mod get;
 mod healthcheck;
 mod log;
