@@ -85,7 +85,8 @@ fn reach(plane: &Plane) -> Reach {
 }
 
 fn telemetry() -> Telemetry {
-    Telemetry::new(&Settings { access_log: AccessLog::Off, ..Settings::default() }).expect("there is no log to open")
+    let settings = Settings { access_log: AccessLog::Off, ..Settings::default() };
+    Telemetry::new(&settings, otel::Spans::off()).expect("there is no log to open")
 }
 
 impl Node {
