@@ -3,9 +3,10 @@
 
 use std::path::PathBuf;
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "portico/v1/certificate.proto",
     "portico/v1/discovery.proto",
+    "portico/v1/explain.proto",
     "portico/v1/policy.proto",
     "portico/v1/route.proto",
     "portico/v1/secret.proto",

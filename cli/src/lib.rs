@@ -5,7 +5,7 @@
 //! unless printing it is the point.
 //!
 //! Floors, top to bottom: command → dev → one module a command → changes, collection, documents, wait → client, serve →
-//! failure, files, log, output, stop.
+//! explainer, failure, log, output, stop.
 
 mod apply;
 mod audit;
@@ -16,9 +16,9 @@ pub mod command;
 mod delete;
 mod dev;
 mod documents;
+mod explainer;
 mod export;
 mod failure;
-mod files;
 mod get;
 mod healthcheck;
 mod log;

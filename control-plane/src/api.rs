@@ -12,6 +12,7 @@ mod conditions;
 mod difference;
 mod docs;
 mod edge;
+mod explain;
 mod form;
 mod nodes;
 mod openapi;
@@ -70,6 +71,7 @@ fn guarded() -> Vec<(String, MethodRouter<ApiState>)> {
     let mut table = vec![
         ("/v1/apply".into(), post(apply::apply)),
         ("/v1/export".into(), get(apply::export)),
+        ("/v1/explain".into(), post(explain::explain)),
         ("/v1/revisions".into(), get(revisions::list)),
         ("/v1/revisions/{revision}".into(), get(|Path(n), call: Call| revisions::get(n, call))),
         ("/v1/revisions/{revision}/diff".into(), get(|Path(n), call: Call| revisions::diff(n, call))),

@@ -7,6 +7,7 @@ use crate::{
     api::{self, refusals::Refusals, state::ApiState},
     commit::Committer,
     discovery::{Admission, Discovery},
+    explain::Explainer,
     fleet::Fleet,
     nodes::Nodes,
     publisher::Publisher,
@@ -43,6 +44,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// A control plane, bound and not yet running.
 pub struct App {
     settings: Settings,
+    explainer: Arc<dyn Explainer>,
     database: String,
     admin: TcpListener,
     discovery: TcpListener,
@@ -77,8 +79,8 @@ struct Tls {
     authority: Option<Arc<Authority>>,
 }
 
-/// Takes the data directory, finds or makes the tokens, and binds both listeners.
-pub async fn build(settings: Settings) -> anyhow::Result<App> {
+/// Takes the data directory, finds or makes the tokens, and binds both listeners. `explainer` is the node's code.
+pub async fn build(settings: Settings, explainer: Arc<dyn Explainer>) -> anyhow::Result<App> {
     let tls = Tls::open(&settings).await?;
     let lock = take_directory(&settings.data_dir)?;
     let database = settings.database_url()?;
@@ -88,7 +90,19 @@ pub async fn build(settings: Settings) -> anyhow::Result<App> {
     let admin = bind(settings.admin_listen).await?;
     let discovery = bind(settings.discovery_listen).await?;
     let addresses = Addresses { admin: admin.local_addr()?, discovery: discovery.local_addr()? };
-    Ok(App { settings, database, admin, discovery, addresses, tls, seal, admin_secret, join_secret, _lock: lock })
+    Ok(App {
+        settings,
+        explainer,
+        database,
+        admin,
+        discovery,
+        addresses,
+        tls,
+        seal,
+        admin_secret,
+        join_secret,
+        _lock: lock,
+    })
 }
 
 // === impl App ===
@@ -178,6 +192,7 @@ impl App {
             telemetry: telemetry.clone(),
             access: access.clone(),
             refusals: Arc::new(Refusals::new(telemetry.clone())),
+            explainer: self.explainer.clone(),
             max_body: self.settings.max_body,
         };
         let admission = Admission {

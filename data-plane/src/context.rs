@@ -12,14 +12,14 @@ pub(crate) use body::RequestBody;
 pub(crate) use cookie::{cookie, strip_cookie};
 pub(crate) use hop::{is_forwarding, is_hop_by_hop, strip_hop_by_hop, strip_known, strip_named, strip_untrailable};
 pub(crate) use trace::{TRACEPARENT, Trace, hex, take_over_trace};
-pub(crate) use upload::{BodyCopy, Upload, UploadBody, UploadFault};
+pub(crate) use upload::{BodyCopy, Upload, UploadBody, UploadFault, room};
 pub(crate) use values::Values;
 
 use crate::wire::Wire;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Response, uri::PathAndQuery};
+use http::{HeaderMap, HeaderValue, Method, Response, Uri, uri::PathAndQuery};
 use ipnet::IpNet;
-use proto::matching::Scheme;
+use proto::matching::{Head, Scheme};
 use std::{
     net::{IpAddr, SocketAddr},
     rc::Rc,
@@ -95,9 +95,43 @@ pub(crate) type Answer = Response<Bytes>;
 // === impl Context ===
 
 impl Context {
+    /// What came from that peer.
+    pub(crate) fn begin(
+        method: Method,
+        uri: &Uri,
+        headers: HeaderMap,
+        peer: &Peer,
+        (request_id, trace): (HeaderValue, Trace),
+    ) -> Context {
+        Context {
+            method,
+            target: uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")),
+            host: Authority::unknown(),
+            headers,
+            client: peer.address.ip(),
+            scheme: peer.listener.scheme,
+            request_id,
+            trace,
+        }
+    }
+
     /// The path.
     pub(crate) fn path(&self) -> &str {
         self.target.path()
+    }
+
+    /// What matching looks at, of a request that came through that door.
+    pub(crate) fn head<'a>(&'a self, listener: &'a Door) -> Head<'a> {
+        Head {
+            listener: &listener.name,
+            scheme: self.scheme,
+            client: self.client,
+            host: self.host.name(),
+            method: &self.method,
+            path: self.target.path(),
+            query: self.target.query(),
+            headers: &self.headers,
+        }
     }
 
     /// A request that did not come through a connection.

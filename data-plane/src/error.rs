@@ -192,6 +192,11 @@ impl Error {
         self.row().0
     }
 
+    /// The status of the answer.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.row().1
+    }
+
     /// The label in logs and metrics.
     pub(crate) fn reason(&self) -> &'static str {
         self.row().2

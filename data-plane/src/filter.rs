@@ -9,13 +9,41 @@ mod response_headers;
 
 use crate::context::{Answer, Context};
 use hsts::HstsFilter;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use proto::{
     policy::{Policy, PolicyKind},
     quantity::Share,
 };
 use response_headers::ResponseHeadersFilter;
 use std::ops::ControlFlow;
+
+/// A policy where it is attached.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Attached<'p> {
+    /// Where.
+    pub(crate) place: Place,
+    /// The policy.
+    pub(crate) policy: &'p Policy,
+}
+
+/// Where a policy is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// To all traffic.
+    Global,
+    /// To a route.
+    Route,
+    /// To an upstream.
+    Upstream,
+}
+
+/// A policy that takes part.
+pub(crate) struct Part<'p> {
+    /// The policy and where it is attached.
+    pub(crate) attached: Attached<'p>,
+    /// What it does to requests; `None` if it only says what is told of them.
+    pub(crate) filter: Option<Filter>,
+}
 
 /// The filters of a route or of an upstream, in stage order, and what is told of its requests.
 #[derive(Debug, Default)]
@@ -31,8 +59,9 @@ pub(crate) struct Telling {
     pub(crate) sample: Option<Share>,
 }
 
+/// A policy, alive.
 #[derive(Debug)]
-enum Filter {
+pub(crate) enum Filter {
     ResponseHeaders(ResponseHeadersFilter),
     Hsts(HstsFilter),
 }
@@ -41,7 +70,7 @@ enum Filter {
 /// nothing is limited by an identity that is not proven yet, and nobody is let in before it is known who he is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(dead_code, reason = "the order of the stages is settled before each of them has a kind")]
-enum Stage {
+pub(crate) enum Stage {
     /// By the client's address alone.
     Address,
     /// Preflight requests carry no credentials.
@@ -56,23 +85,31 @@ enum Stage {
     Transform,
 }
 
+/// The policies that take part, in stage order, and what is told of the requests; they come in the order of attachment.
+pub(crate) fn parts<'p>(policies: impl IntoIterator<Item = Attached<'p>>) -> (Vec<Part<'p>>, Telling) {
+    let policies: Vec<Attached<'p>> = policies.into_iter().collect();
+    // The more specific is attached later.
+    let counts = |(at, attached): (usize, &Attached<'p>)| {
+        let kind = &attached.policy.kind;
+        let same = |later: &Attached<'p>| later.policy.kind.name() == kind.name();
+        !kind.is_exclusive() || !policies[at + 1..].iter().any(same)
+    };
+    let counting = policies.iter().enumerate().filter(|each| counts(*each));
+    let mut telling = Telling::default();
+    let part = |attached: Attached<'p>| Part { attached, filter: Filter::build(attached.policy, &mut telling) };
+    let mut parts: Vec<Part<'p>> = counting.map(|(_, attached)| *attached).map(part).collect();
+    // Within one stage the order of attachment holds.
+    parts.sort_by_key(|part| (part.filter.is_none(), part.filter.as_ref().map(Filter::stage)));
+    (parts, telling)
+}
+
 // === impl Filters ===
 
 impl Filters {
     /// Builds the filters of these policies, which come in the order of attachment.
-    pub(crate) fn build<'a>(policies: impl IntoIterator<Item = &'a Policy>) -> Filters {
-        let policies: Vec<&Policy> = policies.into_iter().collect();
-        // The more specific is attached later.
-        let counts = |(at, policy): (usize, &&Policy)| {
-            let same = |later: &&Policy| later.kind.name() == policy.kind.name();
-            !policy.kind.is_exclusive() || !policies[at + 1..].iter().any(same)
-        };
-        let counting = policies.iter().enumerate().filter(|each| counts(*each));
-        let mut telling = Telling::default();
-        let mut acting: Vec<Filter> = counting.filter_map(|(_, policy)| Filter::build(policy, &mut telling)).collect();
-        // Within one stage the order of attachment holds.
-        acting.sort_by_key(Filter::stage);
-        Filters { acting, telling }
+    pub(crate) fn build<'p>(policies: impl IntoIterator<Item = Attached<'p>>) -> Filters {
+        let (parts, telling) = parts(policies);
+        Filters { acting: parts.into_iter().filter_map(|part| part.filter).collect(), telling }
     }
 
     /// What is told of a request.
@@ -97,6 +134,22 @@ impl Filters {
     }
 }
 
+// === impl Stage ===
+
+impl Stage {
+    /// Its name.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Stage::Address => "address",
+            Stage::Cors => "cors",
+            Stage::Authenticate => "authenticate",
+            Stage::Authorize => "authorize",
+            Stage::Limit => "limit",
+            Stage::Transform => "transform",
+        }
+    }
+}
+
 // === impl Filter ===
 
 impl Filter {
@@ -111,20 +164,31 @@ impl Filter {
         }
     }
 
-    fn stage(&self) -> Stage {
+    /// When it acts.
+    pub(crate) fn stage(&self) -> Stage {
         match self {
             Filter::ResponseHeaders(_) | Filter::Hsts(_) => Stage::Transform,
         }
     }
 
-    fn request(&self, _context: &mut Context) -> ControlFlow<Answer> {
+    /// On the way in: whether the request goes on.
+    pub(crate) fn request(&self, _context: &mut Context) -> ControlFlow<Answer> {
         match self {
             // They act on the way back.
             Filter::ResponseHeaders(_) | Filter::Hsts(_) => ControlFlow::Continue(()),
         }
     }
 
-    fn response(&self, context: &Context, headers: &mut HeaderMap) {
+    /// The headers of an answer that it may change.
+    pub(crate) fn touched(&self) -> Vec<HeaderName> {
+        match self {
+            Filter::ResponseHeaders(filter) => filter.touched(),
+            Filter::Hsts(filter) => filter.touched(),
+        }
+    }
+
+    /// On the way back.
+    pub(crate) fn response(&self, context: &Context, headers: &mut HeaderMap) {
         match self {
             Filter::ResponseHeaders(filter) => filter.response(context, headers),
             Filter::Hsts(filter) => filter.response(context, headers),

@@ -4,8 +4,8 @@
 //! [`router`]. One worker a core answers requests without a lock, a shared counter or a wake across threads; everything
 //! that may take its time (the control stream, building routers, the status port) happens on other threads.
 //!
-//! Floors, top to bottom; no import runs back up: app → upkeep, memory → status, snapshot → worker → listener → tls, proxy →
-//! router → filter, pool → telemetry → error → context → inbound → chunked, drain, json, tunnel → wire,
+//! Floors, top to bottom; no import runs back up: app → upkeep, memory → status, snapshot → explain, worker → listener →
+//! tls, proxy → router → filter, pool → telemetry → error → context → inbound → chunked, drain, json, tunnel → wire,
 //! settings.
 
 pub mod app;
@@ -14,6 +14,7 @@ mod context;
 mod drain;
 mod encoding;
 mod error;
+pub mod explain;
 #[cfg(feature = "figures")]
 pub mod figures;
 mod filter;

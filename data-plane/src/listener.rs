@@ -11,6 +11,7 @@ mod proxy_protocol;
 pub(crate) use accept::{Clients, accept};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use http1::decode_head;
+pub(crate) use http1::read_head;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use proxy_protocol::decode_for_fuzzers as decode_proxy_protocol;
 

@@ -17,12 +17,14 @@ mod mirror;
 mod passage;
 mod record;
 mod upgrade;
+mod visit;
 
 pub(crate) use body::AnswerBody;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use fuzzing::admitted;
 pub(crate) use local::Local;
 pub(crate) use upgrade::Wish;
+pub(crate) use visit::{Answered, Sent, Visit};
 
 use crate::{
     context::{Peer, RequestBody},
@@ -67,7 +69,9 @@ pub(crate) fn refuse(
 }
 
 async fn serve(record: &mut Record, body: RequestBody) -> Result<Response<Flow>, Error> {
-    admit::admit(record)?;
+    if let Some(wish) = admit::admit(&mut record.context, &record.uri, record.version, &record.peer)? {
+        record.wish = Some(wish);
+    }
     if record.local.telemetry.memory().is_overloaded() {
         return Err(Error::Overloaded);
     }

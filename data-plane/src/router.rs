@@ -17,9 +17,10 @@ mod tree;
 
 pub(crate) use entry::{Action, Forward, HeldEntry, Mirror, RouteEntry, Side};
 pub(crate) use live::{LiveRouter, Retired, RouterCache};
+pub(crate) use split::Splitter;
 
 use crate::{
-    filter::{Filters, Telling},
+    filter::{Attached, Filters, Part, Place, Telling, parts},
     pool::Pool,
 };
 use entry::Resolver;
@@ -101,7 +102,8 @@ impl Router {
         let resolver = Resolver { snapshot, pools: &pools, globals: &globals };
         let came: Vec<_> = came.into_iter().map(|route| resolver.entry(route)).collect();
         let hosts = previous.hosts.with(&gone, &came);
-        let telling = Filters::build(globals.iter().map(|policy| &**policy)).telling().clone();
+        let telling =
+            Filters::build(globals.iter().map(|policy| Attached { place: Place::Global, policy })).telling().clone();
         Router { identity, snapshot: snapshot.clone(), hosts, pools, globals, telling }
     }
 
@@ -121,6 +123,20 @@ impl Router {
     /// What is told of a request that no route matches.
     pub(crate) fn telling(&self) -> &Telling {
         &self.telling
+    }
+
+    /// The policies of a route and of all traffic that take part, as they act.
+    pub(crate) fn policies_of<'r>(&'r self, entry: &'r RouteEntry) -> Vec<Part<'r>> {
+        parts(self.resolver().of_route(&entry.route)).0
+    }
+
+    /// Those of an upstream of the route.
+    pub(crate) fn policies_of_side<'r>(&'r self, entry: &'r RouteEntry, side: &'r Side) -> Vec<Part<'r>> {
+        parts(self.resolver().of_upstream(&entry.route, side.pool.spec())).0
+    }
+
+    fn resolver(&self) -> Resolver<'_> {
+        Resolver { snapshot: &self.snapshot, pools: &self.pools, globals: &self.globals }
     }
 
     /// The identity of the snapshot; `None` where it has none.

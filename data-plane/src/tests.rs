@@ -11,6 +11,7 @@ mod client_certificates;
 mod clients;
 mod dns;
 mod draining;
+mod explain;
 mod faults;
 mod frames;
 mod framing;

@@ -89,6 +89,26 @@ pub fn write(resource: &Resource) -> Value {
     }
 }
 
+/// Reads a message that is no resource; every fault of shape is noted. What could be read is there in any case.
+pub fn read_as<M: Message + Default>(name: &str, value: &Value, faults: &mut Faults) -> M {
+    let message = read_message(&named(name), value, faults);
+    message.transcode_to::<M>().expect("it is of that message")
+}
+
+/// Writes a message that is no resource.
+pub fn write_as<M: Message>(name: &str, message: &M) -> Value {
+    match DynamicMessage::decode(named(name), message.encode_to_vec().as_slice()) {
+        Ok(message) => write_message(&message),
+        // It was encoded right now.
+        Err(_) => Value::Null,
+    }
+}
+
+/// The message of that name in the contract.
+pub(crate) fn named(name: &str) -> MessageDescriptor {
+    pb::POOL.get_message_by_name(&format!("portico.v1.{name}")).expect("the contract has the message")
+}
+
 /// The message of a kind.
 pub(crate) fn descriptor(kind: Kind) -> MessageDescriptor {
     pb::POOL.get_message_by_name(kind.message()).expect("each kind has a message")
@@ -228,8 +248,9 @@ fn read_single(kind: &Type, value: &Value, faults: &mut Faults) -> Option<Field>
             let number = whole(0, u32::MAX.into()).and_then(|number| u32::try_from(number).ok());
             (number.map(Field::U32), "a whole number from 0 to 4294967295")
         }
-        // No resource has them: 64-bit numbers print as texts, doubles do not round-trip, bytes are no reading.
-        Type::Int64 | Type::Sint64 | Type::Sfixed64 | Type::Uint64 | Type::Fixed64 => (None, "known here"),
+        Type::Uint64 => (value.as_u64().map(Field::U64), "a whole number that is not negative"),
+        // Nothing has them: other readers print 64-bit numbers as texts, doubles do not round-trip, bytes are no reading.
+        Type::Int64 | Type::Sint64 | Type::Sfixed64 | Type::Fixed64 => (None, "known here"),
         Type::Double | Type::Float | Type::Bytes | Type::Enum(_) | Type::Message(_) => (None, "known here"),
     };
     if read.is_none() {
@@ -273,6 +294,7 @@ fn write_field(field: &Field) -> Value {
         Field::Bool(value) => Value::Bool(*value),
         Field::I32(value) => Value::from(*value),
         Field::U32(value) => Value::from(*value),
+        Field::U64(value) => Value::from(*value),
         Field::String(value) => Value::String(value.clone()),
         Field::Message(message) => write_message(message),
         Field::List(items) => Value::Array(items.iter().map(write_field).collect()),
@@ -282,9 +304,7 @@ fn write_field(field: &Field) -> Value {
             let sorted: BTreeMap<String, Value> = entries.iter().filter_map(entry).collect();
             Value::Object(sorted.into_iter().collect())
         }
-        Field::I64(_) | Field::U64(_) | Field::F32(_) | Field::F64(_) | Field::Bytes(_) | Field::EnumNumber(_) => {
-            Value::Null
-        }
+        Field::I64(_) | Field::F32(_) | Field::F64(_) | Field::Bytes(_) | Field::EnumNumber(_) => Value::Null,
     }
 }
 

@@ -9,6 +9,7 @@
 
 pub mod certificate;
 pub mod example;
+pub mod explain;
 pub mod fields;
 pub mod hash_key;
 pub mod identity;

@@ -5,11 +5,13 @@
 
 mod host;
 mod path;
+mod rank;
 mod value;
 
 pub use host::HostPattern;
 pub(crate) use host::host_name;
 pub use path::{Captures, MAX_VARIABLES, PathPattern, PathRegex, PathTemplate, Segment};
+pub use rank::{Precedence, Rank};
 pub use value::{HeaderCondition, QueryCondition, ValueCondition, parameter};
 
 use crate::{invalid::Faults, name::Name, pb};
@@ -78,12 +80,38 @@ pub struct Predicates {
     pub client_addresses: Vec<IpNet>,
 }
 
-/// How good a match is; the greater wins. The last word has the name, the lesser of which wins: compare that apart.
-///
-/// All that counts stands in two numbers, so that comparing costs next to nothing: priority, host and the class of the
-/// path in the first; the length of the path, method, headers and query in the second.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Rank(u64, u64);
+/// The first condition that does not hold.
+#[derive(Clone, Copy, Debug)]
+pub enum Miss<'m> {
+    /// None of the hosts is the request's.
+    Host,
+    /// The path is another.
+    Path,
+    /// None of the methods is the request's.
+    Method,
+    /// This one, on a header.
+    Header(&'m HeaderCondition),
+    /// This one, on a query parameter.
+    Query(&'m QueryCondition),
+    /// The request came through another listener.
+    Listener,
+    /// The request came by the other scheme.
+    Scheme,
+    /// The client is in none of the blocks.
+    Client,
+}
+
+// === impl Scheme ===
+
+impl Scheme {
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        }
+    }
+}
 
 // === impl Match ===
 
@@ -107,27 +135,12 @@ impl Match {
         Match { hosts, path, predicates: Predicates { methods, headers, query, listeners, schemes, client_addresses } }
     }
 
-    /// Whether the request is meant, through which of the hosts, and what its path captures.
-    pub fn find<'m>(&'m self, head: &Head<'_>) -> Option<(&'m HostPattern, Captures)> {
-        let host = self.hosts.iter().filter(|host| host.matches(head.host)).max_by_key(|host| host.rank())?;
-        let captures = self.path.matches(head.path)?;
-        self.predicates.hold(head).then_some((host, captures))
-    }
-
-    /// How good a match through that host is.
-    pub fn rank(&self, priority: i32, host: &HostPattern) -> Rank {
-        let count = |n: usize| u64::from(u8::try_from(n).unwrap_or(u8::MAX));
-        // The lowest priority becomes 0.
-        let priority = u64::from(priority.cast_unsigned() ^ (1 << 31));
-        let ((host, host_length), (path, path_length)) = (host.rank(), self.path.rank());
-        let predicates = &self.predicates;
-        Rank(
-            priority << 32 | u64::from(host) << 24 | u64::from(host_length) << 8 | u64::from(path),
-            u64::from(path_length) << 32
-                | u64::from(!predicates.methods.is_empty()) << 16
-                | count(predicates.headers.len()) << 8
-                | count(predicates.query.len()),
-        )
+    /// Through which of the hosts the request is meant and what its path captures, or why it is not meant.
+    pub fn find<'m>(&'m self, head: &Head<'_>) -> Result<(&'m HostPattern, Captures), Miss<'m>> {
+        let hosts = self.hosts.iter().filter(|host| host.matches(head.host));
+        let host = hosts.max_by_key(|host| host.rank()).ok_or(Miss::Host)?;
+        let captures = self.path.matches(head.path).ok_or(Miss::Path)?;
+        self.predicates.hold(head).map(|()| (host, captures))
     }
 
     /// For each host, a text that two matches share exactly if they match the same.
@@ -150,15 +163,28 @@ impl Match {
 // === impl Predicates ===
 
 impl Predicates {
-    /// Whether all of them hold.
-    pub fn hold(&self, head: &Head<'_>) -> bool {
-        // Each list is asked for its emptiness first: most routes have none of them.
-        (self.methods.is_empty() || self.methods.contains(head.method))
-            && (self.headers.is_empty() || self.headers.iter().all(|condition| condition.holds(head.headers)))
-            && (self.query.is_empty() || self.query.iter().all(|condition| condition.holds(head.query)))
-            && (self.listeners.is_empty() || self.listeners.iter().any(|listener| listener == head.listener))
-            && (self.schemes.is_empty() || self.schemes.contains(&head.scheme))
-            && (self.client_addresses.is_empty() || self.client_addresses.iter().any(|net| net.contains(&head.client)))
+    /// Whether all of them hold, or the first that does not.
+    #[inline]
+    pub fn hold(&self, head: &Head<'_>) -> Result<(), Miss<'_>> {
+        if !(self.methods.is_empty() || self.methods.contains(head.method)) {
+            return Err(Miss::Method);
+        }
+        if let Some(condition) = self.headers.iter().find(|condition| !condition.holds(head.headers)) {
+            return Err(Miss::Header(condition));
+        }
+        if let Some(condition) = self.query.iter().find(|condition| !condition.holds(head.query)) {
+            return Err(Miss::Query(condition));
+        }
+        if !(self.listeners.is_empty() || self.listeners.iter().any(|listener| listener == head.listener)) {
+            return Err(Miss::Listener);
+        }
+        if !(self.schemes.is_empty() || self.schemes.contains(&head.scheme)) {
+            return Err(Miss::Scheme);
+        }
+        if !(self.client_addresses.is_empty() || self.client_addresses.iter().any(|net| net.contains(&head.client))) {
+            return Err(Miss::Client);
+        }
+        Ok(())
     }
 }
 
@@ -207,50 +233,4 @@ fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {
     items.sort();
     items.dedup();
     items
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranks_are_ordered_as_documented() {
-        use pb::path_match::Kind;
-        let rank = |priority: i32, host: &str, kind: Kind, methods: &[&str], headers: usize, query: usize| {
-            let header = pb::HeaderMatch { name: "a".into(), kind: Some(pb::header_match::Kind::Present(true)) };
-            let condition = pb::QueryMatch { name: "a".into(), kind: Some(pb::query_match::Kind::Present(true)) };
-            let message = pb::Match {
-                path: Some(pb::PathMatch { kind: Some(kind) }),
-                methods: methods.iter().map(|method| method.to_string()).collect(),
-                headers: vec![header; headers],
-                query: vec![condition; query],
-                ..Default::default()
-            };
-            let mut faults = Faults::default();
-            let checked = Match::check(Some(&message), &mut faults);
-            assert_eq!(faults.into_found(), []);
-            checked.rank(priority, &HostPattern::parse(host).expect("a host"))
-        };
-        let prefix = |path: &str| Kind::Prefix(path.into());
-        let (exact, template) = (Kind::Exact("/a".into()), Kind::Template("/{a}".into()));
-        let ranks = [
-            rank(i32::MIN, "a", exact.clone(), &["GET"], 64, 64),
-            rank(-1, "a", exact.clone(), &["GET"], 64, 64),
-            rank(0, "*", Kind::Regex(".*".into()), &["GET"], 64, 64),
-            rank(0, "*", prefix("/"), &[], 0, 0),
-            rank(0, "*", prefix("/"), &[], 0, 1),
-            rank(0, "*", prefix("/"), &[], 1, 0),
-            rank(0, "*", prefix("/"), &["GET"], 0, 0),
-            rank(0, "*", prefix("/a"), &[], 0, 0),
-            rank(0, "*", prefix("/aa"), &[], 0, 0),
-            rank(0, "*", template.clone(), &[], 0, 0),
-            rank(0, "*", exact.clone(), &[], 0, 0),
-            rank(0, "*.aa", prefix("/"), &[], 0, 0),
-            rank(0, "*.aaa", prefix("/"), &[], 0, 0),
-            rank(0, "aaaa", prefix("/"), &[], 0, 0),
-            rank(1, "*", prefix("/"), &[], 0, 0),
-            rank(i32::MAX, "*", prefix("/"), &[], 0, 0),
-        ];
-        assert!(ranks.is_sorted_by(|a, b| a < b), "{ranks:?}");
-    }
 }

@@ -44,6 +44,18 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Writes a duration as a person would, in the largest unit that it is a whole number of.
+pub fn write(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    match [(3_600_000, "h"), (60_000, "m"), (1_000, "s")]
+        .into_iter()
+        .find(|(unit, _)| millis > 0 && millis.is_multiple_of(*unit))
+    {
+        Some((unit, name)) => format!("{}{name}", millis / unit),
+        None => format!("{millis}ms"),
+    }
+}
+
 /// Parses a size in bytes: a whole number and `B`, `KiB`, `MiB` or `GiB`; at most 1 TiB.
 pub fn size(text: &str) -> Result<u64, String> {
     let advice = || format!("{text:?} is not a size; write a whole number and B, KiB, MiB or GiB, as in \"64KiB\"");

@@ -2,7 +2,7 @@
 //! `.proto` files are their descriptions.
 
 use crate::{
-    json::{choices, descriptor},
+    json::{choices, descriptor, named},
     pb::POOL,
     resource::KINDS,
 };
@@ -10,11 +10,14 @@ use prost_reflect::{FieldDescriptor, FileDescriptor, Kind as Type, MessageDescri
 use serde_json::{Map, Value, json};
 use std::{collections::HashMap, sync::LazyLock};
 
-/// The schemas of all messages that resources are made of, by message name (`Route`), with references below
+/// What is asked and answered besides resources.
+const OTHERS: [&str; 2] = ["ExplainRequest", "Explanation"];
+
+/// The schemas of all messages that resources, questions and answers are made of, by message name (`Route`), with references below
 /// `#/components/schemas/`.
 pub fn schemas() -> Map<String, Value> {
     let mut schemas = Map::new();
-    let mut todo: Vec<MessageDescriptor> = KINDS.into_iter().map(descriptor).collect();
+    let mut todo: Vec<MessageDescriptor> = KINDS.into_iter().map(descriptor).chain(OTHERS.map(named)).collect();
     while let Some(message) = todo.pop() {
         if !schemas.contains_key(message.name()) {
             schemas.insert(message.name().into(), message_schema(&message, &mut todo));
@@ -74,8 +77,9 @@ fn type_schema(kind: &Type, todo: &mut Vec<MessageDescriptor>) -> Value {
         Type::Int32 | Type::Sint32 | Type::Sfixed32 => json!({"type": "integer", "format": "int32"}),
         Type::Uint32 | Type::Fixed32 => json!({"type": "integer", "minimum": 0, "maximum": u32::MAX}),
         Type::String => json!({"type": "string"}),
-        // No resource has them; see `json`.
-        Type::Int64 | Type::Sint64 | Type::Sfixed64 | Type::Uint64 | Type::Fixed64 => json!({}),
+        Type::Uint64 => json!({"type": "integer", "minimum": 0}),
+        // Nothing has them; see `json`.
+        Type::Int64 | Type::Sint64 | Type::Sfixed64 | Type::Fixed64 => json!({}),
         Type::Double | Type::Float | Type::Bytes | Type::Enum(_) => json!({}),
     }
 }

@@ -89,7 +89,8 @@ fn json(revision: &Revision) -> Value {
     })
 }
 
-async fn at(call: &Call, revision: u64) -> Result<Snapshot, Problem> {
+/// The configuration at a revision that is kept.
+pub(crate) async fn at(call: &Call, revision: u64) -> Result<Snapshot, Problem> {
     let head = call.state.publisher.head();
     if head.identity.revision == revision {
         return Ok(head.snapshot.clone());

@@ -8,9 +8,10 @@ use crate::author::Role;
 use proto::resource::KINDS;
 
 /// Every call that needs a token, but for those of the kinds of resources.
-const CALLS: [(&str, &str, Role); 16] = [
+const CALLS: [(&str, &str, Role); 17] = [
     ("POST", "/v1/apply", Role::Editor),
     ("GET", "/v1/export", Role::Viewer),
+    ("POST", "/v1/explain", Role::Viewer),
     ("GET", "/v1/revisions", Role::Viewer),
     ("GET", "/v1/revisions/{revision}", Role::Viewer),
     ("GET", "/v1/revisions/{revision}/diff", Role::Viewer),

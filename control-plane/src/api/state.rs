@@ -1,8 +1,8 @@
 //! What the API works on.
 
 use crate::{
-    access::Access, api::refusals::Refusals, commit::Committer, fleet::Fleet, publisher::Publisher, store::Store,
-    telemetry::Telemetry,
+    access::Access, api::refusals::Refusals, commit::Committer, explain::Explainer, fleet::Fleet, publisher::Publisher,
+    store::Store, telemetry::Telemetry,
 };
 use std::sync::Arc;
 
@@ -23,6 +23,8 @@ pub struct ApiState {
     pub access: Arc<Access>,
     /// Takes note of who is not.
     pub refusals: Arc<Refusals>,
+    /// Knows what a node would do.
+    pub explainer: Arc<dyn Explainer>,
     /// The largest body of a request, in bytes.
     pub max_body: usize,
 }

@@ -5,6 +5,7 @@ mod audit;
 mod certificates;
 mod conditions;
 mod description;
+mod explain;
 mod faults;
 mod life_cycle;
 mod lists;
@@ -16,6 +17,7 @@ use super::{refusals::Refusals, router, state::ApiState};
 use crate::{
     access::Access,
     commit::Committer,
+    explain::Explainer,
     fleet::Fleet,
     nodes::Nodes,
     publisher::Publisher,
@@ -28,6 +30,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
+use proto::{explain::Description, pb, snapshot::Snapshot};
 use serde_json::Value;
 use std::{
     net::SocketAddr,
@@ -62,6 +65,17 @@ struct Answer {
     body: Bytes,
 }
 
+/// Stands for the node's code: it tells the path that it was asked about.
+struct Echo;
+
+impl Explainer for Echo {
+    fn explain(&self, _snapshot: &Snapshot, request: &Description) -> pb::Explanation {
+        let path = request.head().split(' ').nth(1).unwrap().to_owned();
+        let request = pb::AdmittedRequest { path, ..Default::default() };
+        pb::Explanation { request: Some(request), ..Default::default() }
+    }
+}
+
 // === impl Api ===
 
 impl Api {
@@ -81,6 +95,7 @@ impl Api {
             fleet: fleet.clone(),
             access: access.clone(),
             refusals: Arc::new(Refusals::new(telemetry.clone())),
+            explainer: Arc::new(Echo),
             max_body: MAX_BODY,
             publisher: publisher.clone(),
             store,

@@ -2,12 +2,13 @@
 
 use crate::harness::{Database, PATIENCE};
 use clap::Parser;
-use control_plane::{app, settings::Settings};
+use control_plane::{app, explain::Explainer, settings::Settings};
 use http::{HeaderMap, Method, Request, StatusCode, response::Parts};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use proto::{
+    explain::Description,
     identity::Identity,
     pb::{self, control_message, discovery_client::DiscoveryClient, node_message},
     resource::{Change, Resource},
@@ -16,6 +17,7 @@ use proto::{
 use serde_json::Value;
 use std::{
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
@@ -73,6 +75,15 @@ struct CommandLine {
 
 // === impl Running ===
 
+/// Nobody asks what a node would do.
+pub(crate) struct NoNode;
+
+impl Explainer for NoNode {
+    fn explain(&self, _snapshot: &Snapshot, _request: &Description) -> pb::Explanation {
+        pb::Explanation::default()
+    }
+}
+
 impl Running {
     pub(crate) async fn start(database: &Database) -> Running {
         Running::listening(database, "127.0.0.1:0", &[]).await
@@ -98,7 +109,7 @@ impl Running {
             JOIN_TOKEN,
         ];
         let settings = CommandLine::parse_from(usual.iter().chain(more));
-        let app = app::build(settings.settings).await.unwrap();
+        let app = app::build(settings.settings, Arc::new(NoNode)).await.unwrap();
         let (admin, discovery) = (app.admin_address(), app.discovery_address());
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(app.run(async { drop(stopped.await) }));

@@ -1,7 +1,7 @@
 //! How configuration reaches nodes, through the ports of a whole control plane.
 
 use crate::{
-    front::{Admin, JOIN_TOKEN, Node, Running, Told},
+    front::{Admin, JOIN_TOKEN, NoNode, Node, Running, Told},
     harness::{Database, Hand, PATIENCE, on_both},
 };
 use http::StatusCode;
@@ -10,7 +10,10 @@ use proto::{
     pb::node_message,
 };
 use sqlx::Connection;
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tonic::Code;
 
 on_both!(
@@ -179,14 +182,14 @@ async fn a_second_control_plane_on_one_data_directory_is_refused() {
         let listen = ["x", "--data-dir", path, "--admin-listen", "127.0.0.1:0", "--discovery-listen"];
         CommandLine::parse_from(listen.iter().chain(more)).settings
     };
-    let first = control_plane::app::build(parse(&["127.0.0.1:0"])).await.unwrap();
-    let error = control_plane::app::build(parse(&["127.0.0.1:0"])).await.err().unwrap();
+    let first = control_plane::app::build(parse(&["127.0.0.1:0"]), Arc::new(NoNode)).await.unwrap();
+    let error = control_plane::app::build(parse(&["127.0.0.1:0"]), Arc::new(NoNode)).await.err().unwrap();
     assert!(error.to_string().contains("another control plane runs on"), "{error}");
     drop(first);
-    let again = control_plane::app::build(parse(&["127.0.0.1:0"])).await.unwrap();
+    let again = control_plane::app::build(parse(&["127.0.0.1:0"]), Arc::new(NoNode)).await.unwrap();
     assert!(again.admin_token_source().contains("admin.token"));
     drop(again);
-    let error = control_plane::app::build(parse(&["0.0.0.0:0"])).await.err().unwrap();
+    let error = control_plane::app::build(parse(&["0.0.0.0:0"]), Arc::new(NoNode)).await.err().unwrap();
     assert!(error.to_string().contains("--insecure-cleartext"), "{error}");
 }
 

@@ -70,6 +70,15 @@ struct Kept {
     room: usize,
 }
 
+/// How many bytes may come, of a body that has so many at least.
+pub(crate) fn room(least: u64, limit: BodyLimit) -> Result<u64, UploadFault> {
+    let room = match limit {
+        BodyLimit::Bytes(limit) => limit,
+        BodyLimit::Unlimited => u64::MAX,
+    };
+    if least > room { Err(UploadFault::TooLarge) } else { Ok(room) }
+}
+
 // === impl Upload ===
 
 impl Upload {
@@ -117,13 +126,7 @@ impl UploadBody {
         if incoming.is_end_stream() {
             return Ok(None);
         }
-        let left = match limit {
-            BodyLimit::Bytes(limit) => limit,
-            BodyLimit::Unlimited => u64::MAX,
-        };
-        if incoming.size_hint().lower() > left {
-            return Err(UploadFault::TooLarge);
-        }
+        let left = room(incoming.size_hint().lower(), limit)?;
         let length = incoming.size_hint().exact();
         let upload = Rc::new(Upload { bytes: Cell::new(0), length, left: Cell::new(left), back: RefCell::default() });
         Ok(Some(UploadBody { incoming, begun: false, kept: None, upload, copy: None }))

@@ -1,12 +1,12 @@
 //! Have browsers come by https only: what is said in cleartext anybody could have said (RFC 6797, 7.2).
 
 use crate::context::Context;
-use http::{HeaderMap, HeaderValue, header::STRICT_TRANSPORT_SECURITY};
+use http::{HeaderMap, HeaderName, HeaderValue, header::STRICT_TRANSPORT_SECURITY};
 use proto::{matching::Scheme, policy::Hsts};
 
 /// The policy, alive.
 #[derive(Debug)]
-pub(super) struct HstsFilter {
+pub(crate) struct HstsFilter {
     value: HeaderValue,
 }
 
@@ -15,6 +15,10 @@ pub(super) struct HstsFilter {
 impl HstsFilter {
     pub(super) fn build(policy: &Hsts) -> HstsFilter {
         HstsFilter { value: policy.value.clone() }
+    }
+
+    pub(super) fn touched(&self) -> Vec<HeaderName> {
+        vec![STRICT_TRANSPORT_SECURITY]
     }
 
     pub(super) fn response(&self, context: &Context, headers: &mut HeaderMap) {

@@ -6,7 +6,7 @@ use proto::{fields::HeaderTemplate, policy::ResponseHeaders, template::Template}
 
 /// The policy, alive.
 #[derive(Debug)]
-pub(super) struct ResponseHeadersFilter {
+pub(crate) struct ResponseHeadersFilter {
     remove: Vec<HeaderName>,
     set: Vec<(HeaderName, Value)>,
     add: Vec<(HeaderName, Value)>,
@@ -27,6 +27,11 @@ impl ResponseHeadersFilter {
             headers.iter().map(|header| (header.name.clone(), Value::build(&header.value))).collect()
         };
         ResponseHeadersFilter { remove: policy.remove.clone(), set: build(&policy.set), add: build(&policy.add) }
+    }
+
+    pub(super) fn touched(&self) -> Vec<HeaderName> {
+        let written = self.set.iter().chain(&self.add).map(|(name, _)| name);
+        self.remove.iter().chain(written).cloned().collect()
     }
 
     pub(super) fn response(&self, context: &Context, headers: &mut HeaderMap) {

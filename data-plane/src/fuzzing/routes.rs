@@ -46,7 +46,7 @@ pub(super) fn find(bytes: &[u8]) {
         headers: &headers,
     };
     let matching = snapshot.routes().filter_map(|route| {
-        let (host, captures) = route.matches.find(&head)?;
+        let (host, captures) = route.matches.find(&head).ok()?;
         Some((route.matches.rank(route.priority, host), Reverse(route.name.clone()), captures))
     });
     let best = matching.max_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1))).map(|(_, name, captures)| (name.0, captures));

@@ -20,13 +20,14 @@ use crate::{
     error::Error,
     inbound::{BodyFraming, HEAD_ROOM, Inbound},
     proxy::{self, AnswerBody},
+    settings::Settings,
     wire::Wire,
 };
 use answering::{Answering, Sent};
 use bytes::BytesMut;
 use encode::{AnswerFraming, Persistence};
 use head::{Fields, Head, Limits, Refused};
-use http::{HeaderValue, Method, Response, StatusCode, Version, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body::Body;
 use std::{
     cell::RefCell,
@@ -55,6 +56,8 @@ pub(super) struct Scratch {
 /// How many buffers are kept, and how large they may have grown.
 const MAX_BUFFERS: usize = 256;
 const MAX_BUFFER: usize = 64 * 1024;
+
+const NOT_WHOLE: &str = "it is not whole";
 
 /// A connection.
 struct Connection<'a> {
@@ -126,6 +129,15 @@ pub(super) async fn serve(clients: &Rc<Clients>, peer: &Rc<Peer>, inbound: Inbou
     None
 }
 
+/// The head of a request that is here whole, and how its body is framed.
+pub(crate) fn read_head(text: &str, settings: &Settings) -> Result<(Request<()>, BodyFraming), Error> {
+    match head::decode(&mut BytesMut::from(text), Limits::of(settings), &mut Fields::default()) {
+        Ok(Some(head)) => Ok((head.request, head.framing)),
+        Ok(None) => Err(Error::Malformed(NOT_WHOLE)),
+        Err(refused) => Err(refused.error),
+    }
+}
+
 impl Connection<'_> {
     fn wire(&self) -> &Wire {
         &self.peer.wire
@@ -173,8 +185,7 @@ impl Connection<'_> {
     }
 
     fn poll_head(&self, is_first: bool, cx: &mut Context<'_>) -> Poll<Result<Came, Box<Refused>>> {
-        let settings = &self.clients.local.settings;
-        let limits = Limits { bytes: settings.max_header_bytes, headers: settings.max_headers };
+        let limits = Limits::of(&self.clients.local.settings);
         let mut fields = self.clients.scratch.fields.borrow_mut();
         let mut looked = 0;
         loop {
@@ -195,7 +206,7 @@ impl Connection<'_> {
             match ready!(self.inbound.poll_read(HEAD_ROOM, cx)) {
                 Ok(n) if n > 0 => {}
                 Ok(_) if self.inbound.with_buffer(|buffer| !buffer.is_empty()) => {
-                    return Poll::Ready(Err(Refused::unknown(Error::Malformed("it is not whole"))));
+                    return Poll::Ready(Err(Refused::unknown(Error::Malformed(NOT_WHOLE))));
                 }
                 Ok(_) | Err(_) => return Poll::Ready(Ok(Came::Nothing)),
             }

@@ -5,11 +5,11 @@
 
 use super::{
     forwarded,
-    record::{Record, VIA, X_REQUEST_ID},
+    record::{VIA, X_REQUEST_ID},
     upgrade,
 };
 use crate::{
-    context::{Authority, Context, is_forwarding, is_hop_by_hop, strip_hop_by_hop, take_over_trace},
+    context::{Authority, Context, Peer, is_forwarding, is_hop_by_hop, strip_hop_by_hop, take_over_trace},
     error::Error,
 };
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header, uri::PathAndQuery};
@@ -37,22 +37,27 @@ struct Seen {
     disguised: bool,
 }
 
-/// Judges the request, and makes of its head what the upstream may see.
-pub(super) fn admit(record: &mut Record) -> Result<(), Error> {
-    let seen = Seen::in_headers(&record.context.headers);
-    let peer = record.peer.clone();
+/// Judges the request, and makes of its head what the upstream may see. `uri` is the whole target, which may be more than
+/// a path. What comes back is the protocol that the client asks for by HTTP/1.1.
+pub(super) fn admit(
+    context: &mut Context,
+    uri: &Uri,
+    version: Version,
+    peer: &Peer,
+) -> Result<Option<HeaderValue>, Error> {
+    let seen = Seen::in_headers(&context.headers);
     if seen.request_id
         && peer.trusted
-        && let Some(id) = kept_id(&record.context.headers)
+        && let Some(id) = kept_id(&context.headers)
     {
-        record.context.request_id = id;
+        context.request_id = id;
     }
-    target(record, &seen)?;
+    target(context, uri, &seen)?;
     // HTTP/1.0 knows no such wish, and HTTP/2 has another way (RFC 9110, 7.8).
-    if seen.upgrade && record.version == Version::HTTP_11 {
-        record.wish = upgrade::wish(&record.context.headers);
-    }
-    let context = &mut record.context;
+    let wish = match seen.upgrade && version == Version::HTTP_11 {
+        true => upgrade::wish(&context.headers),
+        false => None,
+    };
     if seen.expect {
         expectation(&mut context.headers)?;
     }
@@ -65,13 +70,13 @@ pub(super) fn admit(record: &mut Record) -> Result<(), Error> {
     if seen.vias > 0 {
         passes(&context.headers)?;
     }
-    forwarded::apply(context, &peer, seen.forwarding);
+    forwarded::apply(context, peer, seen.forwarding);
     // Added last: nothing that the client says takes away what the gateway says.
     let headers = &mut context.headers;
     headers.insert(header::HOST, context.host.value().clone());
     headers.insert(X_REQUEST_ID, context.request_id.clone());
     headers.append(header::VIA, VIA);
-    Ok(())
+    Ok(wish)
 }
 
 impl Seen {
@@ -100,9 +105,8 @@ impl Seen {
 }
 
 // One host, one path in its normal form, and a query without what belongs escaped.
-fn target(record: &mut Record, seen: &Seen) -> Result<(), Error> {
-    let uri = &record.uri;
-    match record.context.method {
+fn target(context: &mut Context, uri: &Uri, seen: &Seen) -> Result<(), Error> {
+    match context.method {
         Method::CONNECT => return Err(Error::Connect),
         // Its answer would be the request with all that is added to it (RFC 9110, 9.3.8).
         Method::TRACE => return Err(Error::Trace),
@@ -114,7 +118,6 @@ fn target(record: &mut Record, seen: &Seen) -> Result<(), Error> {
     if seen.hosts != 1 {
         return Err(Error::HostCount);
     }
-    let context = &mut record.context;
     let host = context.headers.get(header::HOST).ok_or(Error::HostCount)?;
     let host = Authority::parse(host).ok_or(Error::HostInvalid)?;
     context.host = match uri.scheme_str() {

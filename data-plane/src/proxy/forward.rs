@@ -7,17 +7,39 @@ use super::{
     locate::rewrite,
     mirror,
     record::{Record, VIA},
-    upgrade,
+    upgrade::{self, Wished},
 };
 use crate::{
-    context::{RequestBody, UploadBody, strip_cookie},
+    context::{Context, RequestBody, UploadBody, Values, strip_cookie},
     error::Error,
-    pool::{Call, Outgoing, call},
-    router::Forward,
+    pool::{Affinity, Call, KeyHash, Outgoing, Upgrade, call},
+    router::{Forward, RouteEntry, Side, Splitter},
 };
-use http::{Response, StatusCode, header};
+use http::{Response, StatusCode, header, uri::PathAndQuery};
 use proto::{matching::Captures, upstream::Balance};
 use std::{ops::ControlFlow, rc::Rc};
+
+/// Where a request goes.
+pub(super) struct Destined<'a> {
+    /// The route.
+    pub(super) entry: &'a RouteEntry,
+    /// Its action.
+    pub(super) forward: &'a Forward,
+    /// The upstream.
+    pub(super) side: &'a Side,
+    /// What the path captures.
+    pub(super) captures: Captures,
+}
+
+/// A request whose context is what the upstream is to see.
+pub(super) struct Prepared {
+    /// Path and query, where they are not those of the context.
+    pub(super) target: Option<PathAndQuery>,
+    /// What the upstream is asked for.
+    pub(super) upgrade: Option<Box<Upgrade>>,
+    /// Which of the endpoints it is for.
+    pub(super) affinity: Affinity,
+}
 
 pub(super) async fn forward(
     record: &mut Record,
@@ -28,10 +50,7 @@ pub(super) async fn forward(
 ) -> Result<Response<Flow>, Error> {
     let at = match &forward.split {
         None => 0,
-        Some(split) => {
-            let values = route.values(&record.context, captures);
-            split.choose(split.key.as_ref().and_then(|key| key_hash(key, &values)))
-        }
+        Some(split) => split.choose(split_key(split, &route.values(&record.context, captures))),
     };
     record.side = Some(at);
     // There are as many as the route has upstreams.
@@ -42,22 +61,9 @@ pub(super) async fn forward(
     let limit = route.entry.request_body.unwrap_or(record.local.settings.max_request_body);
     let mut body = UploadBody::new(body, limit).map_err(Error::Upload)?;
     record.upload = body.as_ref().map(UploadBody::upload);
-    let target = match &forward.rewrite {
-        Some(change) => Some(rewrite(change, &route.values(&record.context, captures))?),
-        None => None,
-    };
-    if let Some(host) = &forward.host {
-        record.context.headers.insert(header::HOST, host.clone());
-    }
-    let upgrade = upgrade::grant(record, side, body.is_some())?;
-    if upgrade.is_none() && record.opens_tunnel() {
-        return Err(Error::Connect);
-    }
-    let affinity = affinity(&pool.spec().balance, &record.context);
-    if let Balance::StickyCookie(sticky) = &pool.spec().balance {
-        // It is between the client and the gateway.
-        strip_cookie(&mut record.context.headers, &sticky.name);
-    }
+    let wished = Wished::of(record.wish.as_ref(), record.version);
+    let destined = Destined { entry: &route.entry, forward, side, captures };
+    let Prepared { target, upgrade, affinity } = destined.prepare(&mut record.context, wished, body.is_some())?;
     let mirrored = match &forward.mirror {
         Some(mirror) if upgrade.is_none() => mirror::begin(record, route, mirror, target.as_ref(), body.as_mut()),
         Some(_) | None => None,
@@ -96,4 +102,38 @@ pub(super) async fn forward(
     }
     side.filters.response(&record.context, headers);
     Ok(response.map(Flow::Stream))
+}
+
+/// What decides which of several upstreams is taken; without it chance does.
+pub(super) fn split_key(split: &Splitter, values: &Values<'_>) -> Option<KeyHash> {
+    split.key.as_ref().and_then(|key| key_hash(key, values))
+}
+
+// === impl Destined ===
+
+impl Destined<'_> {
+    /// Makes of the request what the upstream is to see.
+    pub(super) fn prepare(&self, context: &mut Context, wished: Wished<'_>, has_body: bool) -> Result<Prepared, Error> {
+        let target = match &self.forward.rewrite {
+            Some(change) => {
+                let values = Values::with_captures(context, &self.entry.variables, self.captures);
+                Some(rewrite(change, &values)?)
+            }
+            None => None,
+        };
+        if let Some(host) = &self.forward.host {
+            context.headers.insert(header::HOST, host.clone());
+        }
+        let upgrade = upgrade::grant(context, wished, self.side, has_body)?;
+        if upgrade.is_none() && wished.opens_tunnel() {
+            return Err(Error::Connect);
+        }
+        let balance = &self.side.pool.spec().balance;
+        let affinity = affinity(balance, context);
+        if let Balance::StickyCookie(sticky) = balance {
+            // It is between the client and the gateway.
+            strip_cookie(&mut context.headers, &sticky.name);
+        }
+        Ok(Prepared { target, upgrade, affinity })
+    }
 }

@@ -6,10 +6,10 @@ use super::{
     AnswerBody,
     body::Flow,
     local::{Found, Local, LocalRoute},
-    upgrade::Wish,
+    upgrade::{Wish, Wished},
 };
 use crate::{
-    context::{Authority, Context, Peer, RequestBody, Upload},
+    context::{Context, Peer, RequestBody, Upload},
     error::{Error, Fault},
     pool::{Attempts, DownloadFault},
     router::Action,
@@ -18,7 +18,7 @@ use crate::{
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header, uri::PathAndQuery,
 };
-use proto::matching::{Captures, Head};
+use proto::matching::Captures;
 use std::{
     rc::Rc,
     time::{Duration, Instant},
@@ -61,17 +61,7 @@ pub(crate) struct Record {
 impl Record {
     pub(super) fn begin(local: Rc<Local>, peer: Rc<Peer>, request: Request<RequestBody>) -> (Box<Record>, RequestBody) {
         let (mut parts, body) = request.into_parts();
-        let (request_id, trace) = local.identify();
-        let context = Context {
-            method: parts.method,
-            target: parts.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")),
-            host: Authority::unknown(),
-            headers: parts.headers,
-            client: peer.address.ip(),
-            scheme: peer.listener.scheme,
-            request_id,
-            trace,
-        };
+        let context = Context::begin(parts.method, &parts.uri, parts.headers, &peer, local.identify());
         let record = Record {
             started: peer.wire.begun(),
             context,
@@ -96,17 +86,7 @@ impl Record {
 
     /// Takes the router, once, and finds the route.
     pub(super) fn find(&mut self) -> Option<(Rc<LocalRoute>, Captures)> {
-        let context = &self.context;
-        let Found { revision, sample, route } = self.local.find(&Head {
-            listener: &self.peer.listener.name,
-            scheme: context.scheme,
-            client: context.client,
-            host: context.host.name(),
-            method: &context.method,
-            path: context.target.path(),
-            query: context.target.query(),
-            headers: &context.headers,
-        });
+        let Found { revision, sample, route } = self.local.find(&self.context.head(&self.peer.listener));
         self.revision = revision;
         self.route = route.as_ref().map(|(route, _)| route.clone());
         let trace = &mut self.context.trace;
@@ -187,7 +167,7 @@ impl Record {
 
     /// Whether the request is for a tunnel and nothing else: whoever opens one by HTTP/2 takes every success for it.
     pub(super) fn opens_tunnel(&self) -> bool {
-        self.version == Version::HTTP_2 && self.wish.is_some()
+        Wished::of(self.wish.as_ref(), self.version).opens_tunnel()
     }
 
     /// How long neither side of a tunnel may send anything.

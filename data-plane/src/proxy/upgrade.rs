@@ -2,9 +2,8 @@
 //!
 //! A wish that is not granted is no fault (RFC 9110, 7.8): the request is answered as if it had none.
 
-use super::record::Record;
-use crate::{encoding::base64, error::Error, pool::Upgrade, router::Side};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header};
+use crate::{context::Context, encoding::base64, error::Error, pool::Upgrade, router::Side};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Version, header};
 
 const SEC_WEBSOCKET_KEY: HeaderName = HeaderName::from_static("sec-websocket-key");
 const SEC_WEBSOCKET_VERSION: HeaderName = HeaderName::from_static("sec-websocket-version");
@@ -12,6 +11,43 @@ const SEC_WEBSOCKET_VERSION: HeaderName = HeaderName::from_static("sec-websocket
 /// What a request by HTTP/2 asks to become, as an extension of it (RFC 8441). It is a GET then, as by HTTP/1.1.
 #[derive(Clone, Debug)]
 pub(crate) struct Wish(pub(crate) HeaderValue);
+
+/// What a request asks to become.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wished<'a> {
+    /// Nothing else.
+    Nothing,
+    /// A protocol, or else it is an ordinary request.
+    Protocol(&'a HeaderValue),
+    /// A protocol and nothing else: it opens a tunnel.
+    Tunnel(&'a HeaderValue),
+}
+
+// === impl Wished ===
+
+impl<'a> Wished<'a> {
+    /// What a request with this wish asks to become.
+    pub(super) fn of(wish: Option<&'a HeaderValue>, version: Version) -> Wished<'a> {
+        match wish {
+            None => Wished::Nothing,
+            Some(wish) if version == Version::HTTP_2 => Wished::Tunnel(wish),
+            Some(wish) => Wished::Protocol(wish),
+        }
+    }
+
+    /// Whether whoever asks takes every success for a tunnel.
+    pub(super) fn opens_tunnel(self) -> bool {
+        matches!(self, Wished::Tunnel(_))
+    }
+
+    fn parts(self) -> Option<(&'a HeaderValue, bool)> {
+        match self {
+            Wished::Nothing => None,
+            Wished::Protocol(protocol) => Some((protocol, false)),
+            Wished::Tunnel(protocol) => Some((protocol, true)),
+        }
+    }
+}
 
 /// The one protocol that a client by HTTP/1.1 asks for. Whoever offers a choice wishes nothing.
 pub(super) fn wish(headers: &HeaderMap) -> Option<HeaderValue> {
@@ -25,20 +61,25 @@ pub(super) fn wish(headers: &HeaderMap) -> Option<HeaderValue> {
 
 /// What the upstream is asked for: the wish, where the route has that protocol and the request is such that it can be
 /// switched to.
-pub(super) fn grant(record: &mut Record, side: &Side, has_body: bool) -> Result<Option<Box<Upgrade>>, Error> {
-    let Some(wish) = record.wish.as_ref().filter(|_| !has_body) else { return Ok(None) };
+pub(super) fn grant(
+    context: &mut Context,
+    wish: Wished<'_>,
+    side: &Side,
+    has_body: bool,
+) -> Result<Option<Box<Upgrade>>, Error> {
+    let Some((wish, opens_tunnel)) = wish.parts().filter(|_| !has_body) else { return Ok(None) };
     let wished = |protocol: &&HeaderValue| protocol.as_bytes().eq_ignore_ascii_case(wish.as_bytes());
     // As the operator wrote it: nothing of what the client wrote goes on.
     let Some(protocol) = side.upgrades.protocols.iter().find(wished).cloned() else { return Ok(None) };
     if protocol != "websocket" {
         return Ok(Some(Box::new(Upgrade::to(protocol))));
     }
-    if record.opens_tunnel() {
+    if opens_tunnel {
         // There it has no key.
         let key = HeaderValue::from_bytes(&base64::<24>(&fastrand::u128(..).to_ne_bytes()));
-        record.context.headers.insert(SEC_WEBSOCKET_KEY, key.map_err(|_| Error::Panic)?);
+        context.headers.insert(SEC_WEBSOCKET_KEY, key.map_err(|_| Error::Panic)?);
     }
-    websocket(protocol, &record.context.method, &record.context.headers).map(|upgrade| Some(Box::new(upgrade)))
+    websocket(protocol, &context.method, &context.headers).map(|upgrade| Some(Box::new(upgrade)))
 }
 
 /// Makes of the upstream's 101 the gateway's own.

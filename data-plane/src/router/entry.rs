@@ -1,7 +1,10 @@
 //! Routes alive in a node: what a route refers to is resolved once, when the router is built.
 
 use super::{names::Names, split::Splitter};
-use crate::{filter::Filters, pool::Pool};
+use crate::{
+    filter::{Attached, Filters, Place},
+    pool::Pool,
+};
 use http::{HeaderValue, StatusCode};
 use proto::{
     matching::{Head, PathPattern, Predicates},
@@ -9,7 +12,7 @@ use proto::{
     policy::{Attachment, Policy},
     route::{self, BodyLimit, Destination, Redirect, Respond, Rewrite, Route, Upgrades},
     snapshot::Snapshot,
-    upstream::{Protocol, Timeouts},
+    upstream::{Protocol, Timeouts, Upstream},
 };
 use std::{
     ops::Deref,
@@ -35,7 +38,7 @@ pub(crate) struct RouteEntry {
     /// The names that the path captures, in their order.
     pub(crate) variables: Vec<String>,
     /// What was said.
-    pub(super) route: Arc<Route>,
+    pub(crate) route: Arc<Route>,
     // Most routes look at nothing but host and path.
     conditional: bool,
     // How many workers hold it.
@@ -94,6 +97,7 @@ pub(crate) struct Side {
 }
 
 /// What routes refer to.
+#[derive(Clone, Copy)]
 pub(super) struct Resolver<'a> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) pools: &'a Names<Pool>,
@@ -106,7 +110,7 @@ pub(super) struct Resolver<'a> {
 impl RouteEntry {
     /// Whether all conditions besides host and path hold.
     pub(super) fn holds(&self, head: &Head<'_>) -> bool {
-        !self.conditional || self.route.matches.predicates.hold(head)
+        !self.conditional || self.route.matches.predicates.hold(head).is_ok()
     }
 }
 
@@ -156,10 +160,9 @@ impl Drop for HeldEntry {
 
 // === impl Resolver ===
 
-impl Resolver<'_> {
+impl<'a> Resolver<'a> {
     /// The route, alive.
-    pub(super) fn entry(&self, route: &Arc<Route>) -> Arc<RouteEntry> {
-        let globals = self.globals.iter().map(|policy| &**policy).filter(|policy| holds(route, policy));
+    pub(super) fn entry(self, route: &Arc<Route>) -> Arc<RouteEntry> {
         let variables = match &route.matches.path {
             PathPattern::Template(template) => template.variables.clone(),
             PathPattern::Any | PathPattern::Exact(_) | PathPattern::Prefix(_) | PathPattern::Regex(_) => Vec::new(),
@@ -168,7 +171,7 @@ impl Resolver<'_> {
             name: route.name.clone(),
             label: route.matches.path.label(),
             action: self.action(route),
-            filters: Filters::build(globals.chain(self.attached(&route.policies))),
+            filters: Filters::build(self.of_route(route)),
             request_body: route.request_body,
             variables,
             conditional: is_conditional(&route.matches.predicates),
@@ -177,7 +180,7 @@ impl Resolver<'_> {
         })
     }
 
-    fn action(&self, route: &Route) -> Action {
+    fn action(self, route: &Route) -> Action {
         match &route.action {
             route::Action::Forward(forward) => self.forward(route, forward),
             route::Action::Redirect(redirect) => Action::Redirect(redirect.clone()),
@@ -185,7 +188,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn forward(&self, route: &Route, forward: &route::Forward) -> Action {
+    fn forward(self, route: &Route, forward: &route::Forward) -> Action {
         let upstreams = forward.destination.upstreams();
         let sides: Option<Vec<Side>> = upstreams.iter().map(|(name, _)| self.side(route, forward, name)).collect();
         let Some(sides) = sides else {
@@ -203,24 +206,24 @@ impl Resolver<'_> {
     }
 
     // A checked snapshot has every upstream that is referred to.
-    fn mirror(&self, route: &Route, mirror: &route::Mirror) -> Option<Mirror> {
+    fn mirror(self, route: &Route, mirror: &route::Mirror) -> Option<Mirror> {
         let pool = self.pools.get(mirror.upstream.as_str())?;
         let spec = pool.spec();
         Some(Mirror {
             spec: mirror.clone(),
             pool: pool.clone(),
             timeouts: spec.timeouts,
-            filters: Filters::build(self.attached(&spec.policies).filter(|policy| holds(route, policy))),
+            filters: Filters::build(self.of_upstream(route, spec)),
         })
     }
 
-    fn side(&self, route: &Route, forward: &route::Forward, upstream: &Name) -> Option<Side> {
+    fn side(self, route: &Route, forward: &route::Forward, upstream: &Name) -> Option<Side> {
         let pool = self.pools.get(upstream.as_str())?;
         let spec = pool.spec();
         Some(Side {
             pool: pool.clone(),
             timeouts: forward.timeouts.over(spec.timeouts),
-            filters: Filters::build(self.attached(&spec.policies).filter(|policy| holds(route, policy))),
+            filters: Filters::build(self.of_upstream(route, spec)),
             upgrades: match spec.protocol {
                 Protocol::Http1 => forward.upgrades.clone(),
                 // It cannot be asked.
@@ -229,9 +232,22 @@ impl Resolver<'_> {
         })
     }
 
+    /// The policies of all traffic and of the route, in the order of attachment.
+    pub(super) fn of_route(self, route: &'a Route) -> impl Iterator<Item = Attached<'a>> {
+        let globals = self.globals.iter().map(|policy| &**policy).filter(move |policy| holds(route, policy));
+        let globals = globals.map(|policy| Attached { place: Place::Global, policy });
+        globals.chain(self.attached(&route.policies).map(|policy| Attached { place: Place::Route, policy }))
+    }
+
+    /// The policies of the upstream that hold for the route.
+    pub(super) fn of_upstream(self, route: &'a Route, upstream: &'a Upstream) -> impl Iterator<Item = Attached<'a>> {
+        let policies = self.attached(&upstream.policies).filter(move |policy| holds(route, policy));
+        policies.map(|policy| Attached { place: Place::Upstream, policy })
+    }
+
     // A checked snapshot has every policy that is referred to.
-    fn attached<'p>(&'p self, attachments: &'p [Attachment]) -> impl Iterator<Item = &'p Policy> {
-        attachments.iter().filter_map(|attachment| match attachment {
+    fn attached(self, attachments: &'a [Attachment]) -> impl Iterator<Item = &'a Policy> {
+        attachments.iter().filter_map(move |attachment| match attachment {
             Attachment::Ref(name) => self.snapshot.policy(name).map(|policy| &**policy),
             Attachment::Inline(policy) => Some(policy),
         })

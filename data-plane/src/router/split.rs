@@ -32,18 +32,31 @@ impl Splitter {
 
     /// The index of the one for a key, or one at random.
     pub(crate) fn choose(&self, key: Option<KeyHash>) -> usize {
-        let chosen = match key {
-            Some(key) => {
-                let scored = self.sides.iter().map(|side| (side.contender.score(key.side()), side.index));
-                scored.reduce(|best, next| if next.0 > best.0 { next } else { best }).map(|(_, index)| index)
-            }
-            None => {
-                let at = fastrand::u32(..self.total.max(1));
-                self.sides.iter().find(|side| at < side.sum).map(|side| side.index)
-            }
-        };
+        let chosen = self.decided(key).or_else(|| {
+            let at = fastrand::u32(..self.total.max(1));
+            self.sides.iter().find(|side| at < side.sum).map(|side| side.index)
+        });
         // A checked split has a weight that is not 0.
         chosen.unwrap_or(0)
+    }
+
+    /// The index of the one that it can only be: that of the key, or the only one that gets requests.
+    pub(crate) fn decided(&self, key: Option<KeyHash>) -> Option<usize> {
+        match (key, self.sides.as_slice()) {
+            (_, [only]) => Some(only.index),
+            (None, _) => None,
+            (Some(key), sides) => {
+                let scored = sides.iter().map(|side| (side.contender.score(key.side()), side.index));
+                scored.reduce(|best, next| if next.0 > best.0 { next } else { best }).map(|(_, index)| index)
+            }
+        }
+    }
+
+    /// The share of the one of that index, in percent.
+    pub(crate) fn percent(&self, index: usize) -> u32 {
+        let before = |at: usize| at.checked_sub(1).and_then(|at| self.sides.get(at)).map_or(0, |side| side.sum);
+        let at = self.sides.iter().position(|side| side.index == index);
+        at.map_or(0, |at| (self.sides[at].sum - before(at)) * 100 / self.total.max(1))
     }
 }
 

@@ -130,7 +130,7 @@ fn found(router: &Router, request: &Request) -> Option<(Name, Captures)> {
 fn oracle(snapshot: &Snapshot, request: &Request) -> Option<(Name, Captures)> {
     request.with_head(|head| {
         let matching = snapshot.routes().filter_map(|route| {
-            let (host, captures) = route.matches.find(head)?;
+            let (host, captures) = route.matches.find(head).ok()?;
             Some((route.matches.rank(route.priority, host), route.name.clone(), captures))
         });
         let best = matching.max_by_key(|(rank, name, _)| (*rank, Reverse(name.clone())));

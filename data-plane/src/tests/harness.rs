@@ -10,7 +10,6 @@ use crate::{
     upkeep::upkeep,
     worker::Workers,
 };
-use otel::{Service, Spans};
 use proto::{
     json,
     resource::{Change, Kind},
@@ -113,9 +112,7 @@ impl Node {
     pub(super) fn resolving(mut settings: Settings, resources: &[(Kind, Value)], resolver: Resolver) -> Node {
         let dir = tempfile::tempdir().unwrap();
         settings.access_log = AccessLog::File(dir.path().join("access.log"));
-        let service = Service { name: "portico-node", version: "0", instance: "test".into() };
-        let (spans, span_exporter) = Spans::new(&settings.otel, &service).unwrap();
-        let telemetry = Telemetry::new(&settings, spans).unwrap();
+        let telemetry = Telemetry::new(&settings).unwrap();
         let live = LiveRouter::new(Router::build(&snapshot(resources), None, None));
         let listeners = listener::bind(&settings).unwrap();
         let address = listeners[0].listen.address;
@@ -123,8 +120,7 @@ impl Node {
         let stop = CancellationToken::new();
         let kept =
             stop.clone().run_until_cancelled_owned(upkeep(live.clone(), Status::new(telemetry.clone()), resolver));
-        let exported = span_exporter.run(stop.clone());
-        std::thread::spawn(move || runtime().block_on(async { tokio::join!(kept, exported) }));
+        std::thread::spawn(move || runtime().block_on(kept));
         Node { address, workers, live, telemetry, dir, _upkeep: stop.drop_guard() }
     }
 

@@ -4,6 +4,7 @@ use super::MAX_CONDITIONS;
 use crate::{invalid::Faults, path::percent_decode, pb};
 use http::{HeaderMap, HeaderName};
 use regex_automata::{meta::Regex, util::syntax};
+use std::fmt;
 
 /// The longest expression, in bytes.
 const MAX_REGEX: usize = 1024;
@@ -40,6 +41,16 @@ pub enum ValueCondition {
 // === impl HeaderCondition ===
 
 impl HeaderCondition {
+    /// The header's name.
+    pub fn name(&self) -> &HeaderName {
+        &self.name
+    }
+
+    /// What is demanded of its value.
+    pub fn value(&self) -> &ValueCondition {
+        &self.value
+    }
+
     /// Whether it holds; several fields of one name are one value, joined by commas (RFC 9110, 5.3).
     pub fn holds(&self, headers: &HeaderMap) -> bool {
         let mut values = headers.get_all(&self.name).iter();
@@ -60,6 +71,16 @@ impl HeaderCondition {
 // === impl QueryCondition ===
 
 impl QueryCondition {
+    /// The parameter's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What is demanded of its value.
+    pub fn value(&self) -> &ValueCondition {
+        &self.value
+    }
+
     /// Whether it holds for the first parameter of its name.
     pub fn holds(&self, query: Option<&str>) -> bool {
         let value = query.and_then(|query| parameter(query, &self.name));
@@ -90,6 +111,19 @@ impl ValueCondition {
             ValueCondition::Prefix(text) => format!("prefix {text:?}"),
             ValueCondition::Regex(text, _) => format!("regex {text:?}"),
             ValueCondition::Present(present) => format!("present {present}"),
+        }
+    }
+}
+
+impl fmt::Display for ValueCondition {
+    /// What the value should do.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ValueCondition::Exact(text) => write!(f, "be {text:?}"),
+            ValueCondition::Prefix(text) => write!(f, "begin with {text:?}"),
+            ValueCondition::Regex(text, _) => write!(f, "match the regex {text:?}"),
+            ValueCondition::Present(true) => f.write_str("be there"),
+            ValueCondition::Present(false) => f.write_str("not be there"),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The operations, by path. The life cycle is described once for all kinds, as it is written once.
 
 mod access;
+mod explain;
 
 use self::access::{
     create_token, delete_token, get_token, list_audit, list_revocations, list_tokens, readmit_node, revoke_node,
@@ -54,6 +55,7 @@ pub(super) fn paths() -> Map<String, Value> {
     }
     add("/v1/apply", json!({"post": apply()}));
     add("/v1/export", json!({"get": export()}));
+    add("/v1/explain", json!({"post": explain::explain()}));
     add("/v1/revisions", json!({"get": list_revisions()}));
     add("/v1/revisions/{revision}", json!({"get": get_revision()}));
     add("/v1/revisions/{revision}/diff", json!({"get": diff()}));

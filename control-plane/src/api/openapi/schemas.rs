@@ -28,7 +28,6 @@ pub(super) fn message(kind: Kind) -> String {
 
 fn own() -> Map<String, Value> {
     let schemas = [
-        ("Configuration", configuration()),
         ("Applied", applied()),
         ("Change", change()),
         ("Difference", difference()),
@@ -44,19 +43,6 @@ fn own() -> Map<String, Value> {
         ("Problem", problem()),
     ];
     schemas.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect()
-}
-
-fn configuration() -> Value {
-    let lists = KINDS.into_iter().map(|kind| {
-        let list = json!({"type": "array", "items": reference("schemas", &message(kind))});
-        (kind.plural().to_owned(), list)
-    });
-    json!({
-        "type": "object",
-        "description": "Resources of every kind; a kind that is left out has none.",
-        "properties": lists.collect::<Map<_, _>>(),
-        "additionalProperties": false,
-    })
 }
 
 fn applied() -> Value {

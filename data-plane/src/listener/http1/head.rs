@@ -4,7 +4,11 @@
 //! whatever other servers make of it: a bare line feed, several lengths, a space before a colon. The verdict does not
 //! depend on how the bytes were cut into packets.
 
-use crate::{error::Error, inbound::BodyFraming, settings::MOST_HEADERS};
+use crate::{
+    error::Error,
+    inbound::BodyFraming,
+    settings::{MOST_HEADERS, Settings},
+};
 use bytes::{Buf, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header};
 use httparse::{Header, ParserConfig, Status};
@@ -169,6 +173,15 @@ fn because(error: httparse::Error) -> &'static str {
         | httparse::Error::Status
         | httparse::Error::Version
         | httparse::Error::TooManyHeaders => "its first line is not a method, a target and a version",
+    }
+}
+
+// === impl Limits ===
+
+impl Limits {
+    /// Those of a node.
+    pub(super) fn of(settings: &Settings) -> Limits {
+        Limits { bytes: settings.max_header_bytes, headers: settings.max_headers }
     }
 }
 

@@ -1,0 +1,142 @@
+//! What a node would do with a request, and why: told by the code that does it, step by step, without an upstream.
+//!
+//! The request is written as a client would write it, read by the listener's codec, admitted, and matched by the router;
+//! its policies are asked as filters ask, and what an upstream would get is what the proxy would send. What only a running
+//! node knows (health, limits, chance) is named and not guessed.
+
+mod forward;
+mod lost;
+mod policies;
+
+use crate::{
+    error::Error,
+    listener::read_head,
+    proxy::{Answered, Visit},
+    router::{Action, Found, Router},
+    settings::Settings,
+};
+use forward::Question;
+use http::{HeaderMap, header};
+use policies::{Acting, Verdict};
+use proto::{
+    explain::Description,
+    pb::{self, explanation::Outcome},
+    snapshot::Snapshot,
+};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Whatever the configuration is.
+const NODE: &str = "node: its settings (trusted proxies, limits of heads and bodies, listeners and their ports) are taken \
+                    for the defaults, and it is not short of memory";
+
+/// Tells what a node would do. It keeps the router of the last configuration that it was asked about, for the next is
+/// built from that: whoever asks about one after another pays for the difference.
+#[derive(Default)]
+pub struct Explainer {
+    settings: Settings,
+    last: Mutex<Option<Arc<Router>>>,
+}
+
+// === impl Explainer ===
+
+impl Explainer {
+    /// What a node that runs this would do with the request.
+    pub fn explain(&self, snapshot: &Snapshot, request: &Description) -> pb::Explanation {
+        let router = self.router(snapshot);
+        let mut told = pb::Explanation::default();
+        let outcome = self.walk(&router, request, &mut told);
+        told.outcome = Some(outcome.unwrap_or_else(|error| Outcome::Refused(refused(&error))));
+        told.depends_on.push(NODE.into());
+        told
+    }
+
+    // The same steps as those of a request, in their order.
+    fn walk(&self, router: &Router, request: &Description, told: &mut pb::Explanation) -> Result<Outcome, Error> {
+        let (head, framing) = read_head(request.head(), &self.settings)?;
+        let sent = head.headers().clone();
+        let mut visit = Visit::new(head, framing, request.client, (&request.listener, request.scheme));
+        visit.admit()?;
+        told.request = Some(admitted(&visit));
+        let found = router.find(&visit.head());
+        lost::tell(router.snapshot(), &visit.head(), found.as_ref().map(|found| &*found.route.route), told);
+        let Found { route, captures } = found.ok_or(Error::NoRoute)?;
+        let captured = route.variables.iter().enumerate();
+        let captured = captured.filter_map(|(at, name)| Some((name, captures.get(at, visit.context.path())?)));
+        told.route = Some(pb::WinningRoute {
+            name: route.name.to_string(),
+            variables: captured.map(|(name, value)| (name.clone(), value.to_string())).collect(),
+        });
+        let mut acting = Acting::default();
+        let outcome = match acting.ask(router.policies_of(route), None, &mut visit.context) {
+            Verdict::Stopped(refused) => Ok(Outcome::Refused(refused)),
+            Verdict::GoesOn => match (&route.action, visit.answer(route, captures)) {
+                (Action::Forward(action), _) => {
+                    let limit = route.request_body.unwrap_or(self.settings.max_request_body);
+                    let question =
+                        Question { router, visit: &visit, entry: route, action, captures, sent: &sent, limit };
+                    question.answer(&mut acting, &mut told.depends_on)
+                }
+                (Action::Redirect(_) | Action::Respond(_), Some(answer)) => answer.map(local),
+                // Only what is forwarded has no answer of its own.
+                (Action::Redirect(_) | Action::Respond(_), None) => Err(Error::NoRoute),
+            },
+        };
+        told.policies = acting.tell(&visit.context);
+        outcome
+    }
+
+    // Built outside of the lock: of two who ask at once both may build, and neither waits.
+    fn router(&self, snapshot: &Snapshot) -> Arc<Router> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(last) = &last
+            && last.snapshot().root() == snapshot.root()
+        {
+            return last.clone();
+        }
+        let router = Arc::new(Router::build(snapshot, None, last.as_deref()));
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(router.clone());
+        router
+    }
+}
+
+impl std::fmt::Debug for Explainer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Explainer").finish_non_exhaustive()
+    }
+}
+
+fn admitted(visit: &Visit) -> pb::AdmittedRequest {
+    let head = visit.head();
+    pb::AdmittedRequest {
+        method: head.method.to_string(),
+        scheme: head.scheme.as_str().into(),
+        host: head.host.into(),
+        path: head.path.into(),
+        query: head.query.unwrap_or_default().into(),
+        listener: head.listener.into(),
+        client: head.client.to_string(),
+    }
+}
+
+fn refused(error: &Error) -> pb::RefusedRequest {
+    pb::RefusedRequest {
+        status: error.status().as_u16().into(),
+        reason: error.reason().into(),
+        detail: error.to_string(),
+    }
+}
+
+fn local(answered: Answered) -> Outcome {
+    let status = answered.response.status().as_u16().into();
+    match text(answered.response.headers(), &header::LOCATION) {
+        Some(location) if answered.response.status().is_redirection() => {
+            Outcome::Redirect(pb::Redirected { status, location })
+        }
+        Some(_) | None => Outcome::Respond(pb::Responded { status, body_bytes: answered.body as u32 }),
+    }
+}
+
+// The bytes of a header that are no text are shown as such.
+fn text(headers: &HeaderMap, name: &header::HeaderName) -> Option<String> {
+    headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+}
