@@ -20,7 +20,7 @@ struct Portico {
 #[derive(Subcommand)]
 enum Command {
     /// Run both planes in one process, on loopback, with SQLite.
-    Dev(dev::Arguments),
+    Dev(Box<dev::Arguments>),
     /// Make the configuration what files say.
     Apply(apply::Arguments),
     /// Show what `apply` would change.
@@ -130,7 +130,7 @@ pub fn node_parser() -> clap::Command {
 fn run(program: Portico) -> Result<(), Failure> {
     let access = program.access;
     match program.command {
-        Command::Dev(arguments) => dev::run(arguments),
+        Command::Dev(arguments) => dev::run(*arguments),
         Command::Apply(arguments) => serve::once(async { apply::apply(access.client()?, arguments).await }),
         Command::Diff(arguments) => serve::once(async { apply::diff(access.client()?, arguments).await }),
         Command::Export(arguments) => serve::once(async { export::run(access.client()?, arguments).await }),

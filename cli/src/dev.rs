@@ -14,11 +14,7 @@ use crate::{
 use clap::Args;
 use data_plane::settings::{AccessLog, Listen};
 use ports::{PortSettings, Ports};
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -33,6 +29,8 @@ pub(crate) struct Arguments {
     /// Where the access log goes: `off`, `stdout` or a file.
     #[arg(long, default_value = "off", value_name = "WHERE")]
     access_log: String,
+    #[command(flatten)]
+    otel: otel::Settings,
     /// What is logged: a level, or `target=level` and commas between.
     #[arg(long, env = "PORTICO_LOG", default_value = "warn")]
     log: String,
@@ -41,15 +39,15 @@ pub(crate) struct Arguments {
 /// Runs `portico dev`.
 pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     crate::log::start_text(&arguments.log).map_err(Failure::Usage)?;
+    crate::files::allow();
     multi_thread()?.block_on(dev(arguments))
 }
 
 async fn dev(arguments: Arguments) -> Result<(), Failure> {
     let stop = stop()?;
     let ports = arguments.ports.find()?;
-    let folder = &arguments.data_dir;
 
-    let control_plane = control_plane::app::build(control_plane_settings(folder, &ports), node_code())
+    let control_plane = control_plane::app::build(control_plane_settings(&arguments, &ports), node_code())
         .await
         .map_err(Failure::of_start)?;
     let discovery = control_plane.discovery_url();
@@ -94,11 +92,12 @@ struct Addresses {
     status: SocketAddr,
 }
 
-fn control_plane_settings(folder: &Path, ports: &Ports) -> control_plane::settings::Settings {
+fn control_plane_settings(arguments: &Arguments, ports: &Ports) -> control_plane::settings::Settings {
     control_plane::settings::Settings {
         admin_listen: ports.admin,
         discovery_listen: ports.discovery,
-        data_dir: folder.to_path_buf(),
+        data_dir: arguments.data_dir.clone(),
+        otel: arguments.otel.clone(),
         ..control_plane::settings::Settings::default()
     }
 }
@@ -118,6 +117,7 @@ fn node_settings(arguments: &Arguments, ports: &Ports, discovery: String) -> dat
             "stdout" => AccessLog::Stdout,
             file => AccessLog::File(file.into()),
         },
+        otel: arguments.otel.clone(),
         ..data_plane::settings::Settings::default()
     }
 }

@@ -5,7 +5,7 @@
 //! unless printing it is the point.
 //!
 //! Floors, top to bottom: command → dev → one module a command → changes, collection, documents, wait → client, serve →
-//! explainer, failure, log, output, stop.
+//! explainer, failure, files, log, output, stop.
 
 mod apply;
 mod audit;
@@ -19,6 +19,7 @@ mod documents;
 mod explainer;
 mod export;
 mod failure;
+mod files;
 mod get;
 mod healthcheck;
 mod log;

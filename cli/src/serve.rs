@@ -1,6 +1,6 @@
 //! Runs a plane until it is told to stop, or a command until it is done.
 
-use crate::{explainer::node_code, failure::Failure, stop::stop};
+use crate::{explainer::node_code, failure::Failure, files, stop::stop};
 use std::future::Future;
 use tokio::runtime::{Builder, Runtime};
 
@@ -9,6 +9,7 @@ const CONTROL_PLANE_THREADS: usize = 2;
 
 /// Runs a control plane.
 pub(crate) fn control_plane(settings: control_plane::settings::Settings) -> Result<(), Failure> {
+    files::allow();
     multi_thread()?.block_on(async {
         let stop = stop()?;
         let app = control_plane::app::build(settings, node_code()).await.map_err(Failure::of_start)?;
@@ -27,6 +28,7 @@ pub(crate) fn control_plane(settings: control_plane::settings::Settings) -> Resu
 
 /// Runs a node. Its workers have threads of their own; this one is the control thread.
 pub(crate) fn node(settings: data_plane::settings::Settings) -> Result<(), Failure> {
+    files::check(files::allow(), settings.max_connections);
     current_thread()?.block_on(async {
         let stop = stop()?;
         let app = data_plane::app::build(settings).await.map_err(Failure::of_start)?;

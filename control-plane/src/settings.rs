@@ -99,6 +99,9 @@ pub struct Settings {
     /// is not sent to nodes that way
     #[arg(long, env = "PORTICO_INSECURE_CLEARTEXT")]
     pub insecure_cleartext: bool,
+    /// What is told to an OpenTelemetry collector.
+    #[command(flatten)]
+    pub otel: otel::Settings,
 }
 
 /// Where the certificates of both ports come from.
@@ -155,6 +158,7 @@ impl Default for Settings {
             tls_host: Vec::new(),
             node_certificate_life: DEFAULT_LIFE,
             insecure_cleartext: false,
+            otel: otel::Settings::default(),
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::{
     worker::Workers,
 };
 use anyhow::Context as _;
+use otel::{Service, Spans};
 use std::{
     net::{SocketAddr, TcpListener},
     path::PathBuf,
@@ -56,21 +57,23 @@ enum Opened {
 
 /// Binds everything, and serves what the node has. A file that cannot be run is an [`InvalidConfiguration`].
 pub async fn build(settings: Settings) -> anyhow::Result<App> {
-    let telemetry = Telemetry::new(&settings).context("failed to open the access log")?;
+    let opened = open(&settings)?;
+    let node_id = match &opened {
+        Opened::File(_) => Uuid::new_v4().to_string(),
+        Opened::ControlPlane(data_dir) => data_dir.node_id().to_string(),
+    };
+    let service = Service { name: "portico-node", version: env!("CARGO_PKG_VERSION"), instance: node_id.clone() };
+    let (spans, span_exporter) = Spans::new(&settings.otel, &service)?;
+    let telemetry = Telemetry::new(&settings, spans).context("failed to open the access log")?;
     let live = LiveRouter::new(Router::empty());
     let status = Status::new(telemetry.clone());
     let (orders, keep) = (Mailbox::new(), Mailbox::new());
-    let opened = open(&settings)?;
     let kept = match &opened {
         Opened::File(_) => None,
         Opened::ControlPlane(_) => Some(keep.clone()),
     };
     let mut builder = Builder::new(live.clone(), status.clone(), kept);
     let booted = boot(&mut builder, &opened, &live)?;
-    let node_id = match &opened {
-        Opened::File(_) => Uuid::new_v4().to_string(),
-        Opened::ControlPlane(data_dir) => data_dir.node_id().to_string(),
-    };
 
     let listeners = listener::bind(&settings).context("failed to bind a listener")?;
     let addresses = listeners.iter().map(|Listener { listen, .. }| (listen.name.clone(), listen.address)).collect();
@@ -98,7 +101,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<App> {
     let memory = Memory::new(settings.max_memory);
     let control =
         Control { source, status_listener, telemetry: telemetry.clone(), router: live, status: status.clone(), memory };
-    threads.control(control)?;
+    threads.control(control, span_exporter)?;
     let Settings { shutdown_delay, drain_timeout, .. } = settings;
     Ok(App { addresses, status_address, node_id, shutdown_delay, drain_timeout, workers, telemetry, status, threads })
 }

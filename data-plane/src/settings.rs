@@ -107,6 +107,9 @@ pub struct Settings {
     /// A listener, by its name, on which the traces and the baggage of all clients are taken over, not only those of trusted proxies; may be given several times.
     #[arg(long, env = "PORTICO_TRUST_TRACES", value_delimiter = ',', value_name = "LISTENER")]
     pub trust_traces: Vec<String>,
+    /// What is told to an OpenTelemetry collector.
+    #[command(flatten)]
+    pub otel: otel::Settings,
 }
 
 /// A label of a node.
@@ -175,6 +178,7 @@ impl Default for Settings {
             trusted_proxy: Vec::new(),
             trace_sample: Share::parse("1%").unwrap_or(Share::NONE),
             trust_traces: Vec::new(),
+            otel: otel::Settings::default(),
         }
     }
 }

@@ -40,6 +40,11 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// The history of a configuration that comes from a file.
 const FILE_HISTORY: [u8; 16] = [0; 16];
 
+/// Why a node that has something does not take the configuration that is there before anybody said anything: nothing leads
+/// back to it, so it is the database that is gone, and the traffic is not to go with it.
+const FORGETFUL: &str = "the control plane was never told anything, and the node has a configuration of another one; if its \
+    database was lost, restore it, and if it is a new one, commit what is to be: the node takes that";
+
 /// What the builder thread is asked to do.
 #[derive(Debug)]
 pub(crate) enum Order {
@@ -103,6 +108,9 @@ impl Builder {
         let previous = self.live.load_full();
         let applied = guarded(|| {
             let snapshot = check(previous.snapshot(), whole)?;
+            if identity.revision == 0 && !previous.snapshot().is_empty() {
+                return Err(Flaw::Faults(vec![of_the_whole(FORGETFUL.into())]));
+            }
             Ok((self.build)(&snapshot, Some(identity), Some(&previous)))
         });
         match applied {

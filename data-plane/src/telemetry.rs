@@ -9,6 +9,7 @@ pub(crate) mod counters;
 use crate::settings::Settings;
 use access_log::{LogBuffer, LogWriter};
 use counters::Counts;
+use otel::Spans;
 use std::{
     io,
     sync::{
@@ -38,6 +39,7 @@ struct Inner {
     memory: MemoryStatus,
     connections: AtomicUsize,
     log: Option<LogWriter>,
+    spans: Spans,
     // The other ends are the workers'.
     workers: Mutex<Vec<mpsc::Sender<oneshot::Sender<Counts>>>>,
 }
@@ -63,8 +65,8 @@ pub(crate) struct MemoryStatus {
 // === impl Telemetry ===
 
 impl Telemetry {
-    /// Opens the access log.
-    pub(crate) fn new(settings: &Settings) -> io::Result<Telemetry> {
+    /// Opens the access log; spans are handed in there.
+    pub(crate) fn new(settings: &Settings, spans: Spans) -> io::Result<Telemetry> {
         Ok(Telemetry {
             inner: Arc::new(Inner {
                 config: ConfigStatus::default(),
@@ -72,6 +74,7 @@ impl Telemetry {
                 memory: MemoryStatus::default(),
                 connections: AtomicUsize::new(0),
                 log: LogWriter::open(&settings.access_log)?,
+                spans,
                 workers: Mutex::default(),
             }),
         })
@@ -113,6 +116,11 @@ impl Telemetry {
     /// A buffer for one worker's log lines.
     pub(crate) fn log_buffer(&self) -> LogBuffer {
         LogBuffer::new(self.inner.log.as_ref())
+    }
+
+    /// Where spans are handed in.
+    pub(crate) fn spans(&self) -> &Spans {
+        &self.inner.spans
     }
 
     /// How many lines of the access log were lost because the writer did not keep up.

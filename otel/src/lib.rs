@@ -20,5 +20,5 @@ mod tests;
 mod transport;
 
 pub use resource::Service;
-pub use settings::{Invalid, Protocol, Settings};
+pub use settings::{Endpoint, Invalid, Protocol, Settings};
 pub use spans::{SpanExporter, Spans};

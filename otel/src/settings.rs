@@ -18,6 +18,7 @@ const SPAN_BATCH: usize = 512;
 
 /// What is told to an OpenTelemetry collector, and where it is.
 #[derive(Args, Clone, Debug)]
+#[group(id = "otel")]
 pub struct Settings {
     /// The OpenTelemetry collector that gets traces and metrics by OTLP: `http://` or `https://`, HOST:PORT. Without it nothing is exported.
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL", value_parser = Endpoint::parse)]

@@ -11,6 +11,7 @@ use crate::{
     tls::expiry,
     upkeep::upkeep,
 };
+use otel::SpanExporter;
 use std::{
     io,
     net::TcpListener,
@@ -87,15 +88,21 @@ impl Threads {
         Ok(())
     }
 
-    /// Starts the control thread.
-    pub(super) fn control(&mut self, control: Control) -> io::Result<()> {
+    /// Starts the control thread. It ends when what there is has been exported, within a bound.
+    pub(super) fn control(&mut self, control: Control, spans: SpanExporter) -> io::Result<()> {
         let (stop, orders) = (self.stop.clone(), self.orders.clone());
         let (started, start) = std::sync::mpsc::sync_channel(1);
         self.control = Some(spawn("control", move || match control_runtime() {
             Ok(runtime) => {
                 // Whoever started the thread waits for this.
                 let _ = started.send(Ok(()));
-                runtime.block_on(stop.run_until_cancelled_owned(control.run(orders)));
+                runtime.block_on(async {
+                    let exporting = tokio::spawn(spans.run(stop.clone()));
+                    stop.run_until_cancelled(control.run(orders)).await;
+                    if exporting.await.is_err() {
+                        tracing::error!("the exporter of spans ended by a panic");
+                    }
+                });
             }
             Err(error) => drop(started.send(Err(error))),
         })?);

@@ -85,7 +85,8 @@ fn reach(plane: &Plane) -> Reach {
 }
 
 fn telemetry() -> Telemetry {
-    Telemetry::new(&Settings { access_log: AccessLog::Off, ..Settings::default() }).expect("there is no log to open")
+    let settings = Settings { access_log: AccessLog::Off, ..Settings::default() };
+    Telemetry::new(&settings, otel::Spans::off()).expect("there is no log to open")
 }
 
 impl Node {
@@ -229,6 +230,31 @@ async fn what_is_refused_leaves_the_one_before() {
     let dangling = resource(Kind::Route, "c", dangling.encode_to_vec());
     check(&|resources| resources.push((&dangling).into()), true, "route/c/forward/upstream: no upstream is named")
         .await;
+}
+
+#[tokio::test]
+async fn an_empty_database_takes_nothing_away() {
+    let (_dir, _plane, node, mut stream) = started().await;
+    let send = async |stream: &mut Stream, history: [u8; 16], revision, names: &[&str]| {
+        let sent = stored(revision, names);
+        let identity = Identity { history, ..sent.identity };
+        let resources = messages(&sent.snapshot);
+        stream.send(pb::SnapshotChunk { identity: Some((&identity).into()), resources, last: true }).await;
+        identity
+    };
+    // A node that has nothing yet takes it.
+    for (revision, names) in [(0, &[][..]), (7, &["a"])] {
+        let sent = send(&mut stream, HISTORY, revision, names).await;
+        stream.running(sent).await;
+    }
+    let other = [8; 16];
+    let sent = send(&mut stream, other, 0, &[]).await;
+    let refused = stream.refused(sent).await;
+    assert!(refused[0].contains("restore it"), "{refused:?}");
+    assert!(node.runs("/a"));
+    let sent = send(&mut stream, other, 1, &["b"]).await;
+    stream.running(sent).await;
+    assert!(node.runs("/b") && !node.runs("/a"));
 }
 
 #[tokio::test]

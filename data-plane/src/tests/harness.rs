@@ -10,6 +10,7 @@ use crate::{
     upkeep::upkeep,
     worker::Workers,
 };
+use otel::{Service, Spans};
 use proto::{
     json,
     resource::{Change, Kind},
@@ -112,7 +113,9 @@ impl Node {
     pub(super) fn resolving(mut settings: Settings, resources: &[(Kind, Value)], resolver: Resolver) -> Node {
         let dir = tempfile::tempdir().unwrap();
         settings.access_log = AccessLog::File(dir.path().join("access.log"));
-        let telemetry = Telemetry::new(&settings).unwrap();
+        let service = Service { name: "portico-node", version: "0", instance: "test".into() };
+        let (spans, span_exporter) = Spans::new(&settings.otel, &service).unwrap();
+        let telemetry = Telemetry::new(&settings, spans).unwrap();
         let live = LiveRouter::new(Router::build(&snapshot(resources), None, None));
         let listeners = listener::bind(&settings).unwrap();
         let address = listeners[0].listen.address;
@@ -120,7 +123,8 @@ impl Node {
         let stop = CancellationToken::new();
         let kept =
             stop.clone().run_until_cancelled_owned(upkeep(live.clone(), Status::new(telemetry.clone()), resolver));
-        std::thread::spawn(move || runtime().block_on(kept));
+        let exported = span_exporter.run(stop.clone());
+        std::thread::spawn(move || runtime().block_on(async { tokio::join!(kept, exported) }));
         Node { address, workers, live, telemetry, dir, _upkeep: stop.drop_guard() }
     }
 
