@@ -11,7 +11,7 @@ mod values;
 pub(crate) use body::RequestBody;
 pub(crate) use cookie::{cookie, strip_cookie};
 pub(crate) use hop::{is_forwarding, is_hop_by_hop, strip_hop_by_hop, strip_known, strip_named, strip_untrailable};
-pub(crate) use trace::{TRACEPARENT, Trace, hex, take_over_trace};
+pub(crate) use trace::{TRACEPARENT, TRACESTATE, Trace, hex, take_over_trace};
 pub(crate) use upload::{BodyCopy, Upload, UploadBody, UploadFault, room};
 pub(crate) use values::Values;
 

@@ -32,7 +32,7 @@ mod switch;
 mod tls;
 mod window;
 
-pub(crate) use attempts::{Attempts, Phases};
+pub(crate) use attempts::{Attempts, Phases, Try, TryEnd};
 pub(crate) use call::{Call, Outgoing, call};
 pub(crate) use download::{DownloadBody, DownloadFault};
 #[cfg(any(test, feature = "fuzzing"))]

@@ -16,6 +16,7 @@ mod locate;
 mod mirror;
 mod passage;
 mod record;
+mod spans;
 mod upgrade;
 mod visit;
 

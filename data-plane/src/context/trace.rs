@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName};
 /// The header that says which trace a request belongs to.
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// What vendors say of the trace.
-const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+pub(crate) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// What applications say along the trace.
 const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 

@@ -26,7 +26,6 @@ pub(crate) struct Try {
     /// Whom.
     pub(crate) endpoint: Rc<LocalEndpoint>,
     /// Its span, for the trace.
-    #[expect(dead_code, reason = "the exporter of spans reads it")]
     pub(crate) span: u64,
     /// When the endpoint was chosen.
     pub(crate) begun: Instant,
@@ -71,6 +70,11 @@ impl Attempts {
     /// The last endpoint.
     pub(crate) fn endpoint(&self) -> Option<&Rc<LocalEndpoint>> {
         self.last.as_ref().map(|last| &last.endpoint)
+    }
+
+    /// All tries, in their order.
+    pub(crate) fn tries(&self) -> impl Iterator<Item = &Try> {
+        self.earlier.iter().chain(&self.last)
     }
 
     /// What the time went to, of a request that began and ended then; nothing if no endpoint was ever chosen.

@@ -11,7 +11,7 @@ use super::{
 };
 use fastrand::Rng;
 use foldhash::HashMap;
-use proto::upstream::Upstream;
+use proto::upstream::{Address, Upstream};
 use std::{
     cell::{Cell, RefCell},
     rc::{Rc, Weak},
@@ -195,6 +195,11 @@ impl LocalPool {
 
 impl LocalEndpoint {
     /// Its address, as the operator wrote it.
+    pub(crate) fn address(&self) -> &Address {
+        &self.endpoint.address
+    }
+
+    /// The same, as text.
     pub(crate) fn as_str(&self) -> &str {
         self.endpoint.as_str()
     }

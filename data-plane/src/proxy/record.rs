@@ -6,6 +6,7 @@ use super::{
     AnswerBody,
     body::Flow,
     local::{Found, Local, LocalRoute},
+    spans::{End, spans},
     upgrade::{Wish, Wished},
 };
 use crate::{
@@ -91,7 +92,7 @@ impl Record {
         self.route = route.as_ref().map(|(route, _)| route.clone());
         let trace = &mut self.context.trace;
         if trace.parent.is_none() {
-            trace.sampled = sample.takes(trace.id);
+            trace.sampled = self.local.telemetry.spans().is_on() && sample.takes(trace.id);
         }
         route
     }
@@ -184,6 +185,21 @@ impl Record {
         (self.failure, self.ended) = (Some((reason, fault)), true);
     }
 
+    /// The name and the label of its route, if it has one.
+    pub(super) fn route(&self) -> Option<(&str, &str)> {
+        self.route.as_deref().map(|route| (route.entry.name.as_str(), route.entry.label.as_str()))
+    }
+
+    /// The revision that said which route it takes; 0 if nothing did.
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// When its first byte came.
+    pub(super) fn started(&self) -> Instant {
+        self.started
+    }
+
     fn write(&mut self) {
         let now = Instant::now();
         let duration = now.saturating_duration_since(self.started);
@@ -226,7 +242,7 @@ impl Record {
             trace: context.trace.id,
             span: context.trace.span,
             status,
-            route: route.map(|route| (route.entry.name.as_str(), route.entry.label.as_str())),
+            route: self.route(),
             upstream: upstream.map(|upstream| upstream.as_str()),
             endpoint: self.attempts.endpoint().map(|endpoint| endpoint.as_str()),
             duration,
@@ -238,6 +254,13 @@ impl Record {
             revision: self.revision,
         };
         self.local.log.write(now, &line);
+        let exporter = self.local.telemetry.spans();
+        if context.trace.sampled && exporter.is_on() {
+            let (upstream, reason) =
+                (upstream.map(|upstream| upstream.as_str()), self.failure.map(|(reason, _)| reason));
+            let end = End { now, status, upstream, reason };
+            spans(self, &end).for_each(|span| exporter.offer(span));
+        }
     }
 }
 

@@ -202,6 +202,11 @@ impl Histogram {
     }
 }
 
+/// A method as everything that is counted or traced names it; what nobody registered is `_OTHER`.
+pub(crate) fn method_label(method: &Method) -> &'static str {
+    MethodLabel::of(method).0
+}
+
 // === impl MethodLabel ===
 
 impl MethodLabel {
