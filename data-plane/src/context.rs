@@ -17,7 +17,7 @@ pub(crate) use values::Values;
 
 use crate::wire::Wire;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Response, Uri, uri::PathAndQuery};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Uri, uri::PathAndQuery};
 use ipnet::IpNet;
 use proto::matching::{Head, Scheme};
 use std::{
@@ -25,6 +25,9 @@ use std::{
     rc::Rc,
     time::Instant,
 };
+
+/// The header that holds the id of a request.
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A request's head. Until it is admitted it is what the client sent, afterwards what the upstream may see.
 #[derive(Clone, Debug)]

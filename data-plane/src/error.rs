@@ -4,7 +4,7 @@
 //! shows can be found in the log.
 
 use crate::{
-    context::{Answer, UploadFault},
+    context::{Answer, UploadFault, X_REQUEST_ID},
     json,
 };
 use bytes::Bytes;
@@ -21,6 +21,10 @@ pub(crate) enum Fault {
     /// The upstream's.
     Upstream,
 }
+
+/// What HTTP calls an error of a proxy: a type of the registry of RFC 9209.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ProxyError(pub(crate) &'static str);
 
 /// Why.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -187,6 +191,50 @@ impl Error {
         }
     }
 
+    /// What HTTP calls it.
+    pub(crate) fn proxy_error(&self) -> ProxyError {
+        ProxyError(match self {
+            Error::Malformed(_)
+            | Error::Version
+            | Error::HeadTooLarge
+            | Error::TooManyHeaders
+            | Error::TargetTooLong
+            | Error::HeadTimeout
+            | Error::HostCount
+            | Error::HostConflict
+            | Error::HostInvalid
+            | Error::Target
+            | Error::Asterisk
+            | Error::Path(_)
+            | Error::Query
+            | Error::Framing(_)
+            | Error::TransferCoding
+            | Error::Connect
+            | Error::WebSocket(_)
+            | Error::Trace
+            | Error::Expectation
+            | Error::Upload(_)
+            | Error::Rewrite(_)
+            | Error::RewrittenPath(_) => "http_request_error",
+            Error::Loop => "proxy_loop_detected",
+            Error::NoRoute => "destination_not_found",
+            Error::Overloaded | Error::Panic => "proxy_internal_error",
+            Error::Connections | Error::QueueFull | Error::QueueTimeout | Error::Overflow => "connection_limit_reached",
+            Error::NoEndpoint | Error::NoHealthyEndpoint | Error::CircuitOpen(_) => "destination_unavailable",
+            Error::Resolve => "dns_error",
+            Error::ConnectRefused => "connection_refused",
+            Error::ConnectTimeout => "connection_timeout",
+            Error::Untrusted => "tls_certificate_error",
+            Error::NoAuthorities => "proxy_configuration_error",
+            Error::Handshake => "tls_protocol_error",
+            Error::Refused => "tls_alert_received",
+            Error::ResponseTimeout => "http_response_timeout",
+            Error::Closed | Error::Reset => "connection_terminated",
+            Error::BadResponse => "http_protocol_error",
+            Error::BadSwitch => "http_upgrade_failed",
+        })
+    }
+
     /// Whose fault it is.
     pub(crate) fn fault(&self) -> Fault {
         self.row().0
@@ -244,6 +292,7 @@ impl Error {
         *answer.status_mut() = status;
         let headers = answer.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(X_REQUEST_ID, request_id.clone());
         if self.closes() {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

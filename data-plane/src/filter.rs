@@ -11,11 +11,11 @@ use crate::context::{Answer, Context};
 use hsts::HstsFilter;
 use http::{HeaderMap, HeaderName};
 use proto::{
-    policy::{Policy, PolicyKind},
+    policy::{AccessLog, Diagnostics, Policy, PolicyKind},
     quantity::Share,
 };
 use response_headers::ResponseHeadersFilter;
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, sync::Arc};
 
 /// A policy where it is attached.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +57,10 @@ pub(crate) struct Filters {
 pub(crate) struct Telling {
     /// How many of the traces that begin here are recorded.
     pub(crate) sample: Option<Share>,
+    /// Which requests are logged, and what of them.
+    pub(crate) log: Option<Arc<AccessLog>>,
+    /// What clients are told of how they were answered.
+    pub(crate) diagnostics: Option<Diagnostics>,
 }
 
 /// A policy, alive.
@@ -159,6 +163,14 @@ impl Filter {
             PolicyKind::Hsts(policy) => Some(Filter::Hsts(HstsFilter::build(policy))),
             PolicyKind::Tracing(tracing) => {
                 telling.sample = Some(tracing.sample);
+                None
+            }
+            PolicyKind::AccessLog(log) => {
+                telling.log = Some(log.clone());
+                None
+            }
+            PolicyKind::Diagnostics(diagnostics) => {
+                telling.diagnostics = Some(*diagnostics);
                 None
             }
         }

@@ -7,6 +7,7 @@ mod admit;
 mod affinity;
 mod body;
 mod catch;
+mod diagnostics;
 mod forward;
 mod forwarded;
 #[cfg(any(test, feature = "fuzzing"))]

@@ -4,11 +4,13 @@
 //! says exactly what is sent and reads exactly what comes. Nobody sleeps: whoever waits, waits for something that happens.
 
 mod abuse;
+mod access_log;
 mod authority;
 mod bodies;
 mod checks;
 mod client_certificates;
 mod clients;
+mod diagnostics;
 mod dns;
 mod draining;
 mod explain;

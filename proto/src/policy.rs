@@ -1,10 +1,14 @@
 //! Policies: what must hold for traffic. One kind, one file; here stand only the closed set and how a policy is
 //! attached.
 
+mod access_log;
+mod diagnostics;
 mod hsts;
 mod response_headers;
 mod tracing;
 
+pub use access_log::{AccessLog, LogField, LogForm, LogPiece, LoggedHeader};
+pub use diagnostics::{Diagnostics, ProxyStatus};
 pub use hsts::Hsts;
 pub use response_headers::ResponseHeaders;
 pub use tracing::Tracing;
@@ -46,6 +50,10 @@ pub enum PolicyKind {
     Hsts(Arc<Hsts>),
     /// Record a share of the traces.
     Tracing(Tracing),
+    /// Say which requests are logged, and what of them.
+    AccessLog(Arc<AccessLog>),
+    /// Tell clients how their requests were answered.
+    Diagnostics(Diagnostics),
 }
 
 /// A policy where it is attached.
@@ -58,7 +66,7 @@ pub enum Attachment {
 }
 
 /// The names of all kinds, as they are written.
-pub const KIND_NAMES: [&str; 3] = ["response_headers", "hsts", "tracing"];
+pub const KIND_NAMES: [&str; 5] = ["response_headers", "hsts", "tracing", "access_log", "diagnostics"];
 
 // === impl Policy ===
 
@@ -97,6 +105,11 @@ impl PolicyKind {
             Kind::Tracing(message) => {
                 faults.at("tracing", |faults| Tracing::check(message, faults).map(PolicyKind::Tracing))
             }
+            Kind::AccessLog(message) => faults
+                .at("access_log", |faults| AccessLog::check(message, faults).map(Arc::new).map(PolicyKind::AccessLog)),
+            Kind::Diagnostics(message) => {
+                faults.at("diagnostics", |faults| Diagnostics::check(message, faults).map(PolicyKind::Diagnostics))
+            }
         }
     }
 
@@ -104,7 +117,9 @@ impl PolicyKind {
     pub fn is_exclusive(&self) -> bool {
         match self {
             PolicyKind::ResponseHeaders(_) => false,
-            PolicyKind::Hsts(_) | PolicyKind::Tracing(_) => true,
+            PolicyKind::Hsts(_) | PolicyKind::Tracing(_) | PolicyKind::AccessLog(_) | PolicyKind::Diagnostics(_) => {
+                true
+            }
         }
     }
 
@@ -114,6 +129,8 @@ impl PolicyKind {
             PolicyKind::ResponseHeaders(_) => "response_headers",
             PolicyKind::Hsts(_) => "hsts",
             PolicyKind::Tracing(_) => "tracing",
+            PolicyKind::AccessLog(_) => "access_log",
+            PolicyKind::Diagnostics(_) => "diagnostics",
         }
     }
 }

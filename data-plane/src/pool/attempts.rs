@@ -77,6 +77,14 @@ impl Attempts {
         self.earlier.iter().chain(&self.last)
     }
 
+    /// The status of the last answer, if the last try was answered.
+    pub(crate) fn received_status(&self) -> Option<StatusCode> {
+        match self.last.as_ref()?.ended?.1 {
+            TryEnd::Answered(status) => Some(status),
+            TryEnd::Failed(_) => None,
+        }
+    }
+
     /// What the time went to, of a request that began and ended then; nothing if no endpoint was ever chosen.
     pub(crate) fn phases(&self, begun: Instant, ended: Instant) -> Option<Phases> {
         let first = self.earlier.first().or(self.last.as_ref())?;

@@ -3,13 +3,11 @@
 //! Two programs that read one request differently are how requests are smuggled and policies are escaped. So what is
 //! ambiguous is refused, what has several forms gets one, and what belongs to one connection does not travel on.
 
-use super::{
-    forwarded,
-    record::{VIA, X_REQUEST_ID},
-    upgrade,
-};
+use super::{forwarded, record::VIA, upgrade};
 use crate::{
-    context::{Authority, Context, Peer, is_forwarding, is_hop_by_hop, strip_hop_by_hop, take_over_trace},
+    context::{
+        Authority, Context, Peer, X_REQUEST_ID, is_forwarding, is_hop_by_hop, strip_hop_by_hop, take_over_trace,
+    },
     error::Error,
 };
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header, uri::PathAndQuery};

@@ -3,6 +3,7 @@
 use super::mirror::Mirrors;
 use crate::{
     context::{Context, Trace, Values, hex},
+    filter::Telling,
     pool::{LocalPool, Upstreams},
     router::{Action, HeldEntry, LiveRouter, RouteEntry, RouterCache},
     settings::Settings,
@@ -103,6 +104,11 @@ impl Local {
             sample: telling.sample.unwrap_or(self.settings.trace_sample),
             route: found.map(|found| (self.route(found.route), found.captures)),
         }
+    }
+
+    /// Reads what is told of a request that no route has.
+    pub(super) fn of_unrouted<T>(&self, read: impl FnOnce(&Telling) -> T) -> T {
+        read(self.router.borrow_mut().load().telling())
     }
 
     /// The id of a new request, and its trace: both are the same number.

@@ -5,27 +5,27 @@
 use super::{
     AnswerBody,
     body::Flow,
+    diagnostics,
     local::{Found, Local, LocalRoute},
     spans::{End, spans},
     upgrade::{Wish, Wished},
 };
 use crate::{
-    context::{Context, Peer, RequestBody, Upload},
-    error::{Error, Fault},
+    context::{Context, Peer, RequestBody, Upload, X_REQUEST_ID},
+    error::{Error, Fault, ProxyError},
+    filter::Telling,
     pool::{Attempts, DownloadFault},
     router::Action,
     telemetry::{access_log::Line, counters::count},
 };
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header, uri::PathAndQuery,
-};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, uri::PathAndQuery};
 use proto::matching::Captures;
 use std::{
+    iter,
     rc::Rc,
     time::{Duration, Instant},
 };
 
-pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// What the gateway calls itself in `Via`.
 pub(super) const VIA: HeaderValue = HeaderValue::from_static("1.1 portico");
 
@@ -54,6 +54,8 @@ pub(crate) struct Record {
     revision: u64,
     status: u16,
     failure: Option<(&'static str, Fault)>,
+    // What HTTP calls the error that was answered.
+    proxy_error: Option<ProxyError>,
     ended: bool,
 }
 
@@ -78,6 +80,7 @@ impl Record {
             revision: 0,
             status: 0,
             failure: None,
+            proxy_error: None,
             ended: false,
             local,
             peer,
@@ -103,6 +106,7 @@ impl Record {
             count(&self.local.counters.panics, 1);
         }
         self.failure = Some((error.reason(), error.fault()));
+        self.proxy_error = Some(error.proxy_error());
         error.answer(&self.context.request_id).map(Flow::whole)
     }
 
@@ -110,10 +114,21 @@ impl Record {
     pub(super) fn filters_back(&self, mut response: Response<Flow>) -> Response<Flow> {
         let headers = response.headers_mut();
         headers.insert(X_REQUEST_ID, self.context.request_id.clone());
+        if let Some(told) = self.telling(|telling| telling.diagnostics) {
+            diagnostics::tell(told, &self.attempts, self.started, self.proxy_error, headers);
+        }
         if let Some(route) = &self.route {
             route.entry.filters.response(&self.context, headers);
         }
         response
+    }
+
+    // Reads what is told of it.
+    fn telling<T>(&self, read: impl FnOnce(&Telling) -> T) -> T {
+        match &self.route {
+            Some(route) => read(route.entry.filters.telling()),
+            None => self.local.of_unrouted(read),
+        }
     }
 
     /// Hands the record over to the answer's body.
@@ -151,13 +166,17 @@ impl Record {
     /// Keeps no more of the request than the log will say, and that in memory of its own: the request may have come in a
     /// buffer that is much larger.
     pub(super) fn settle(&mut self) {
-        let context = &mut self.context;
         let own = |value: &HeaderValue| HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone());
-        let user_agent = context.headers.get(header::USER_AGENT).map(own);
-        context.headers = HeaderMap::new();
-        if let Some(user_agent) = user_agent {
-            context.headers.insert(header::USER_AGENT, user_agent);
-        }
+        let mut told = HeaderMap::new();
+        self.telling(|telling| {
+            let wanted = telling.log.iter().flat_map(|log| log.headers());
+            for name in iter::once(&header::USER_AGENT).chain(wanted) {
+                let values = self.context.headers.get_all(name).iter().map(own);
+                told.extend(values.map(|value| (name.clone(), value)));
+            }
+        });
+        let context = &mut self.context;
+        context.headers = told;
         if let Ok(target) = PathAndQuery::try_from(context.target.path().to_string()) {
             context.target = target;
         }
@@ -229,6 +248,8 @@ impl Record {
         let line = Line {
             method: context.method.as_str(),
             path: context.target.path().as_bytes(),
+            scheme: context.scheme,
+            version: self.version,
             host: context.host.value().as_bytes(),
             client: match context.client == self.peer.address.ip() {
                 true => self.peer.text.to_str().unwrap_or_default(),
@@ -237,6 +258,7 @@ impl Record {
                     &client
                 }
             },
+            headers: &context.headers,
             user_agent: user_agent.as_ref().map_or(b"", HeaderValue::as_bytes),
             request_id: context.request_id.as_bytes(),
             trace: context.trace.id,
@@ -253,7 +275,7 @@ impl Record {
             reason: self.failure.map(|(reason, _)| reason),
             revision: self.revision,
         };
-        self.local.log.write(now, &line);
+        self.telling(|telling| self.local.log.write(now, telling.log.as_deref(), &line));
         let exporter = self.local.telemetry.spans();
         if context.trace.sampled && exporter.is_on() {
             let (upstream, reason) =

@@ -191,8 +191,7 @@ impl Node {
     /// Begins the drain; the thread ends with it.
     pub(super) fn drain(self, deadline: Duration) -> JoinHandle<Vec<Value>> {
         std::thread::spawn(move || {
-            runtime().block_on(self.workers.drain(deadline));
-            let log = std::fs::read_to_string(self.dir.path().join("access.log")).unwrap();
+            let log = self.log_text(deadline);
             log.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
         })
     }
@@ -200,6 +199,12 @@ impl Node {
     /// Ends the node; what it logged.
     pub(super) fn log(self) -> Vec<Value> {
         self.drain(DEADLINE).join().unwrap()
+    }
+
+    /// Ends the node; what it logged, as it stands there.
+    pub(super) fn log_text(self, deadline: Duration) -> String {
+        runtime().block_on(self.workers.drain(deadline));
+        std::fs::read_to_string(self.dir.path().join("access.log")).unwrap()
     }
 }
 
