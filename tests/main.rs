@@ -9,6 +9,7 @@ mod cli;
 mod database_away;
 mod dev;
 mod drains;
+mod explain;
 mod harness;
 mod health;
 mod hsts;

@@ -1,8 +1,8 @@
 //! What can be said on the command line, and which module does it.
 
 use crate::{
-    apply, audit, client::Access, delete, dev, export, failure::Failure, get, healthcheck, log::LogSettings, nodes,
-    output::tell, revisions, sample, serve, tokens,
+    apply, audit, client::Access, delete, dev, explain, export, failure::Failure, get, healthcheck, log::LogSettings,
+    nodes, output::tell, revisions, sample, serve, tokens,
 };
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::process::ExitCode;
@@ -27,6 +27,8 @@ enum Command {
     Diff(apply::DiffArguments),
     /// Print the whole configuration, as `apply` takes it.
     Export(export::Arguments),
+    /// Tell what a node would do with a request, and why.
+    Explain(explain::Arguments),
     /// Show resources of a kind, or one.
     Get(get::Arguments),
     /// Delete a resource.
@@ -134,6 +136,7 @@ fn run(program: Portico) -> Result<(), Failure> {
         Command::Apply(arguments) => serve::once(async { apply::apply(access.client()?, arguments).await }),
         Command::Diff(arguments) => serve::once(async { apply::diff(access.client()?, arguments).await }),
         Command::Export(arguments) => serve::once(async { export::run(access.client()?, arguments).await }),
+        Command::Explain(arguments) => serve::once(async { explain::run(access.client()?, arguments).await }),
         Command::Get(arguments) => serve::once(async { get::run(access.client()?, arguments).await }),
         Command::Delete(arguments) => serve::once(async { delete::run(access.client()?, arguments).await }),
         Command::Nodes(arguments) => serve::once(async { nodes::run(access.client()?, arguments).await }),

@@ -118,6 +118,15 @@ impl Documents {
         }
     }
 
+    /// The same where the body stands below a pointer.
+    pub(crate) fn place_below(&self, above: &str, problem: &mut Problem) {
+        for fault in &mut problem.faults {
+            if let Some(placed) = fault.pointer.strip_prefix(above).and_then(|pointer| self.placed(pointer)) {
+                fault.pointer = placed;
+            }
+        }
+    }
+
     fn placed(&self, pointer: &str) -> Option<String> {
         let mut parts = pointer.strip_prefix('/')?.splitn(3, '/');
         let (list, at) = (parts.next()?, parts.next()?.parse::<usize>().ok()?);

@@ -16,6 +16,7 @@ pub mod command;
 mod delete;
 mod dev;
 mod documents;
+mod explain;
 mod explainer;
 mod export;
 mod failure;
