@@ -131,8 +131,9 @@ impl Slot {
 }
 
 fn node_id(folder: &Path) -> io::Result<String> {
-    match fs::read_to_string(folder.join("node-id")) {
-        Ok(text) => match Uuid::parse_str(text.trim()) {
+    // Anything may stand in a file that was damaged.
+    match fs::read(folder.join("node-id")) {
+        Ok(bytes) => match Uuid::try_parse_ascii(bytes.trim_ascii()) {
             Ok(id) => return Ok(id.to_string()),
             Err(_) => tracing::warn!("the file node-id holds no id; a new one is made"),
         },

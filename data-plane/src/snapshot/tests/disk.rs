@@ -112,6 +112,9 @@ fn a_data_directory_is_for_one_node() {
     let id = first.node_id().to_string();
     drop(first);
     assert_eq!(DataDir::open(dir.path()).expect("it is free").node_id(), id);
+    // Whatever a damaged file holds, the node starts.
+    fs::write(dir.path().join("node-id"), b"\xff\xfe").expect("a file");
+    assert_ne!(DataDir::open(dir.path()).expect("it is free").node_id(), id);
 }
 
 #[test]
