@@ -115,6 +115,7 @@ impl Discovery {
             Some(_) => {}
             None => self.admission.check_token(request.metadata())?,
         }
+        peer.let_in();
         let place = self.streams.clone().try_acquire_owned();
         let place = place.map_err(|_| Status::resource_exhausted("too many nodes are connected"))?;
         let (sender, receiver) = mpsc::channel(WINDOW);

@@ -1,4 +1,4 @@
-//! Connections of nodes: a bounded number, TLS where it is spoken, and none that never speaks.
+//! Connections of nodes: a bounded number, TLS where it is spoken, and none of whoever is not let in.
 
 use crate::{
     nodes::MAX_NODES,
@@ -9,7 +9,10 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -28,11 +31,9 @@ use tracing::{debug, warn};
 /// Nodes that are leaving and coming back have two for a moment.
 const MAX_CONNECTIONS: usize = MAX_NODES + MAX_NODES / 4;
 
-/// The bytes with which HTTP/2 begins; hyper waits for them for ever.
-const PREFACE: usize = 24;
-
-/// How long they may take.
-const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may take until it was used by somebody who is let in. hyper waits for ever, and so the places
+/// could be held by anybody.
+const ADMISSION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// After the system is out of something, like files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -41,8 +42,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Accepted {
     stream: Transport,
     peer: Peer,
-    // How much of the preface is still to come, and until when.
-    preface: Option<(usize, Pin<Box<Sleep>>)>,
+    // How long it has left while it is not let in.
+    waits: Option<Pin<Box<Sleep>>>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -53,6 +54,7 @@ pub(super) struct Peer {
     pub(super) link: Link,
     /// What it has shown of itself, if it speaks TLS and has a certificate.
     pub(super) certificate: Option<NodeCertificate>,
+    let_in: Arc<AtomicBool>,
 }
 
 /// Who can read what is sent.
@@ -87,7 +89,7 @@ async fn accept(listener: TcpListener, tls: Option<Arc<PortTls>>, sender: mpsc::
                 // Changes and heartbeats are small and wait for nothing.
                 let _ = stream.set_nodelay(true);
                 let (tls, sender) = (tls.clone(), sender.clone());
-                // Nobody's handshake holds up another's; it has its time limit, and then the preface has one.
+                // Nobody's handshake holds up another's; it has its time limit, and then the admission has one.
                 tokio::spawn(async move {
                     let begun = tokio::select! {
                         begun = begin(stream, tls, address, place) => begun,
@@ -112,7 +114,7 @@ async fn begin(
     address: SocketAddr,
     place: OwnedSemaphorePermit,
 ) -> Option<Accepted> {
-    let mut peer = Peer { address: Some(address), link: Link::to(address), certificate: None };
+    let mut peer = Peer { address: Some(address), link: Link::to(address), ..Peer::default() };
     let stream = match tls {
         None => Either::Left(stream),
         Some(tls) => match tls.accept(stream).await {
@@ -132,8 +134,21 @@ async fn begin(
             }
         },
     };
-    let preface = Some((PREFACE, Box::pin(tokio::time::sleep(PREFACE_TIMEOUT))));
-    Some(Accepted { stream, peer, preface, _place: place })
+    let waits = Some(Box::pin(tokio::time::sleep(ADMISSION_TIMEOUT)));
+    Some(Accepted { stream, peer, waits, _place: place })
+}
+
+// === impl Peer ===
+
+impl Peer {
+    /// It has shown what a node has to: its connection may stay.
+    pub(super) fn let_in(&self) {
+        self.let_in.store(true, Ordering::Relaxed);
+    }
+
+    fn is_let_in(&self) -> bool {
+        self.let_in.load(Ordering::Relaxed)
+    }
 }
 
 // === impl Link ===
@@ -157,16 +172,15 @@ impl Connected for Accepted {
 
 impl AsyncRead for Accepted {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        let Some((missing, timeout)) = &mut self.preface else { return polled };
-        *missing = missing.saturating_sub(buffer.filled().len() - before);
-        if *missing == 0 {
-            self.preface = None;
-        } else if timeout.as_mut().poll(cx).is_ready() {
+        if self.waits.is_some() && self.peer.is_let_in() {
+            self.waits = None;
+        }
+        if let Some(waits) = &mut self.waits
+            && waits.as_mut().poll(cx).is_ready()
+        {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
-        polled
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
 
@@ -199,6 +213,30 @@ impl AsyncWrite for Accepted {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::StreamExt;
+    use std::pin::pin;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[tokio::test]
+    async fn only_who_is_let_in_may_stay() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut incoming = pin!(incoming(listener, None));
+        for (let_in, expect) in [(false, Err(io::ErrorKind::TimedOut)), (true, Ok(b'x'))] {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            let mut accepted = incoming.next().await.unwrap().unwrap();
+            // It speaks, and is there; that is not enough.
+            client.write_all(b"xx").await.unwrap();
+            assert_eq!(accepted.read_u8().await.unwrap(), b'x');
+            if let_in {
+                accepted.connect_info().let_in();
+            }
+            assert!(accepted.waits.is_some());
+            let over = tokio::time::Instant::now() - Duration::from_secs(1);
+            accepted.waits = Some(Box::pin(tokio::time::sleep_until(over)));
+            assert_eq!(accepted.read_u8().await.map_err(|error| error.kind()), expect);
+        }
+    }
 
     #[test]
     fn only_this_machine_is_reached_unseen_in_cleartext() {

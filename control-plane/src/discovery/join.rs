@@ -43,6 +43,7 @@ impl Discovery {
         if !renews {
             self.admission.check_token(request.metadata())?;
         }
+        peer.inspect(|peer| peer.let_in());
         self.admission.check_revocation(id).inspect_err(|_| {
             warn!(node.id = id, peer = address, "a revoked node may not join");
         })?;
