@@ -122,6 +122,16 @@ impl Inbound {
         Pin::new(&mut self.0.borrow_mut().socket).poll_write_vectored(cx, parts)
     }
 
+    /// The same of what is the last of the connection, of which [`Inbound::finish`] follows.
+    pub(crate) fn poll_write_last(&self, parts: &[IoSlice<'_>], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.0.borrow_mut().socket.poll_write_last(parts, cx)
+    }
+
+    /// Says that nothing more is written, of a connection that is dropped now.
+    pub(crate) fn finish(&self) {
+        self.0.borrow().socket.finish();
+    }
+
     /// Writes what was held back below, as TLS does.
     pub(crate) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0.borrow_mut().socket).poll_flush(cx)

@@ -2,16 +2,26 @@
 
 use crate::tunnel::Side;
 use bytes::{Buf, BytesMut};
+use socket2::SockRef;
+#[cfg(target_os = "linux")]
+use std::task::ready;
 use std::{
     io::{self, IoSlice},
+    net::Shutdown,
     pin::Pin,
     task::{Context, Poll},
 };
+#[cfg(target_os = "linux")]
+use tokio::io::Interest;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 use tokio_rustls::server::TlsStream;
+
+/// More follows, says it to the kernel, which then does not send what fills no packet.
+#[cfg(target_os = "linux")]
+const MSG_MORE: i32 = 0x8000;
 
 /// A client's socket.
 #[derive(Debug)]
@@ -51,6 +61,32 @@ impl ClientSocket {
             }
         }
         self.tcp().poll_read_ready(cx).map(drop)
+    }
+
+    /// Writes what is the last of a connection. The end of it goes in the same packet, for the kernel holds the write back
+    /// until [`ClientSocket::finish`], a moment later, or the drop.
+    pub(crate) fn poll_write_last(&mut self, parts: &[IoSlice<'_>], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        #[cfg(target_os = "linux")]
+        if let ClientSocket::Plain(stream) = self {
+            loop {
+                ready!(stream.poll_write_ready(cx))?;
+                let send = || SockRef::from(&*stream).send_vectored_with_flags(parts, MSG_MORE);
+                match stream.try_io(Interest::WRITABLE, send) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    sent => return Poll::Ready(sent),
+                }
+            }
+        }
+        Pin::new(self).poll_write_vectored(cx, parts)
+    }
+
+    /// Says that nothing more is written, before the drop: what the client sent meanwhile would turn that into a reset,
+    /// which takes what was held back with it.
+    pub(crate) fn finish(&self) {
+        if let ClientSocket::Plain(stream) = self {
+            // Whoever is gone needs no end.
+            SockRef::from(stream).shutdown(Shutdown::Write).ok();
+        }
     }
 }
 
@@ -162,5 +198,33 @@ impl AsyncWrite for ClientSocket {
             ClientSocket::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             ClientSocket::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        future::poll_fn,
+        io::{Read, Write},
+        net,
+    };
+
+    #[tokio::test]
+    async fn what_is_written_last_arrives_though_the_client_still_sent() {
+        let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        client.write_all(b"more").unwrap();
+        stream.peek(&mut [0; 4]).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let mut socket = ClientSocket::Plain(TcpStream::from_std(stream).unwrap());
+        let parts = [IoSlice::new(b"the "), IoSlice::new(b"answer")];
+        assert_eq!(poll_fn(|cx| socket.poll_write_last(&parts, cx)).await.unwrap(), 10);
+        socket.finish();
+        drop(socket);
+        let mut answer = [0; 10];
+        client.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"the answer");
     }
 }

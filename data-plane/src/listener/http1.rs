@@ -273,6 +273,9 @@ impl Connection<'_> {
         encode::head(&parts, framing, persistence, &self.clients.date.get(), &mut out);
         drop(parts);
         let mut answering = Answering::new(out, (framing != AnswerFraming::None || switches).then_some(body), framing);
+        if !goes_on && !switches {
+            answering = answering.last();
+        }
         let within = self.clients.local.settings.idle_timeout;
         let sent = poll_fn(|cx| {
             match answering.poll(&self.inbound, self.wire(), within, cx) {
@@ -293,12 +296,17 @@ impl Connection<'_> {
             }
             (Sent::Whole, Some(body)) if switches => After::Tunnel(Box::new(body)),
             (Sent::Whole, _) if goes_on => self.skip_rest().await,
-            (Sent::Whole, _) if self.inbound.is_finished() => After::Close,
-            (Sent::Whole, _) if self.inbound.has_ended() && self.inbound.with_buffer(|buffer| buffer.is_empty()) => {
+            (Sent::Whole, _) if self.inbound.is_finished() || self.has_all() => {
+                self.inbound.finish();
                 After::Close
             }
             (Sent::Whole, _) => After::Linger,
         }
+    }
+
+    // Whether nothing that the client sent is left, as far as it was read.
+    fn has_all(&self) -> bool {
+        self.inbound.has_ended() && self.inbound.with_buffer(|buffer| buffer.is_empty())
     }
 
     // What is left of a body that nobody wanted.

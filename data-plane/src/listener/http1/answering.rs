@@ -18,6 +18,8 @@ pub(super) struct Answering {
     pieces: Pieces,
     body: Option<AnswerBody>,
     framing: AnswerFraming,
+    // The connection ends with it.
+    is_last: bool,
     // It goes no further than what is to be written.
     cut: bool,
     // The body was asked once, so that what was there of it goes with the head.
@@ -38,7 +40,12 @@ pub(super) enum Sent {
 impl Answering {
     /// An answer of that head. What has no body has none left, unless it goes on as another protocol.
     pub(super) fn new(head: Vec<u8>, body: Option<AnswerBody>, framing: AnswerFraming) -> Answering {
-        Answering { pieces: Pieces::new(head), body, framing, cut: false, asked: false, stuck: false }
+        Answering { pieces: Pieces::new(head), body, framing, is_last: false, cut: false, asked: false, stuck: false }
+    }
+
+    /// The same, when the connection ends with it.
+    pub(super) fn last(self) -> Answering {
+        Answering { is_last: true, ..self }
     }
 
     /// The buffer of the head, and the body if it was not asked for.
@@ -91,7 +98,11 @@ impl Answering {
             } else if is_written {
                 return self.poll_end(inbound, cx);
             }
-            match self.pieces.write(|pieces| inbound.poll_write(pieces, cx)) {
+            let written = self.pieces.write(|pieces| match self.is_last && self.body.is_none() {
+                true => inbound.poll_write_last(pieces, cx),
+                false => inbound.poll_write(pieces, cx),
+            });
+            match written {
                 Poll::Ready(Ok(n)) if n > 0 => {
                     self.pieces.advance(n);
                     if std::mem::take(&mut self.stuck) {
