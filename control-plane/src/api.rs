@@ -57,6 +57,7 @@ pub fn router(state: ApiState) -> Router {
         .merge(into_router(open()))
         .fallback(edge::unknown_path)
         .layer(from_fn(edge::surround))
+        .layer(from_fn_with_state(state.clone(), edge::measure))
         .with_state(state)
 }
 

@@ -1,6 +1,7 @@
 //! Puts the control plane together: settings to listeners to a process that runs until it is told to stop.
 
 mod admin;
+mod exporters;
 
 use crate::{
     access::Access,
@@ -17,6 +18,8 @@ use crate::{
     tls::{PortTls, authority::Authority},
 };
 use anyhow::{Context, anyhow, bail};
+use exporters::Exporters;
+use otel::Spans;
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     net::SocketAddr,
@@ -53,6 +56,8 @@ pub struct App {
     seal: Seal,
     admin_secret: Secret,
     join_secret: Secret,
+    spans: Spans,
+    exporters: Exporters,
     // Held as long as the process runs, so that no second one takes the same directory.
     _lock: File,
 }
@@ -90,6 +95,7 @@ pub async fn build(settings: Settings, explainer: Arc<dyn Explainer>) -> anyhow:
     let admin = bind(settings.admin_listen).await?;
     let discovery = bind(settings.discovery_listen).await?;
     let addresses = Addresses { admin: admin.local_addr()?, discovery: discovery.local_addr()? };
+    let (spans, exporters) = Exporters::new(&settings.otel, name(addresses.discovery))?;
     Ok(App {
         settings,
         explainer,
@@ -101,6 +107,8 @@ pub async fn build(settings: Settings, explainer: Arc<dyn Explainer>) -> anyhow:
         seal,
         admin_secret,
         join_secret,
+        spans,
+        exporters,
         _lock: lock,
     })
 }
@@ -159,7 +167,7 @@ impl App {
         info!(admin = %self.addresses.admin, discovery = %self.addresses.discovery, "the control plane starts");
         // If this is dropped, all that it has started ends too.
         let _ends = stop.clone().drop_guard();
-        let telemetry = Arc::new(Telemetry::new());
+        let telemetry = Arc::new(Telemetry::new(self.spans));
         // Liveness is answered, and everything else with 503, until the configuration is there.
         let (routers, router) = watch::channel(api::starting());
         let mut parts: JoinSet<anyhow::Result<()>> = JoinSet::new();
@@ -183,6 +191,13 @@ impl App {
         let (publisher, access) = (Arc::new(publisher), Arc::new(access));
         let nodes = Arc::new(Nodes::new(name(self.addresses.discovery), telemetry.clone()));
         let fleet = Arc::new(Fleet::new(nodes.clone(), access.clone(), store.clone(), telemetry.clone()));
+        let exporting = self.exporters.start({
+            let (publisher, fleet, telemetry) = (publisher.clone(), fleet.clone(), telemetry.clone());
+            move || {
+                fleet.measure(publisher.head().identity.revision);
+                telemetry.figures()
+            }
+        });
         let committer = Arc::new(Committer::new(store.clone(), publisher.clone(), telemetry.clone()));
         let state = ApiState {
             committer,
@@ -247,6 +262,7 @@ impl App {
             store.close().await;
         };
         let _ = tokio::time::timeout(STOP_LIMIT, closing).await;
+        exporting.end().await;
         result
     }
 }

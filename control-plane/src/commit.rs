@@ -9,7 +9,7 @@ use crate::{
     author::Author,
     publisher::{Head, Publisher, fold},
     store::{AuditChange, Done, Draft, NewLine, Recalled, Store, StoreError, Write},
-    telemetry::{CommitResult, Telemetry},
+    telemetry::{CommitResult, StoreOperation, Telemetry},
 };
 use proto::{
     identity::Identity,
@@ -226,7 +226,9 @@ impl Inner {
 
         for _ in 0..MAX_TRIES {
             // From here on nobody else moves the head.
+            let asked = Instant::now();
             let mut write = self.store.lock().await?;
+            self.telemetry.store(StoreOperation::Lock, asked.elapsed());
             if write.stand().identity != worked.base.identity {
                 let Some(head) = catch_up(&mut write, &worked.base).await? else {
                     // Not what this process thinks it is: another history, or older.
@@ -267,6 +269,7 @@ impl Inner {
         worked: Worked,
         confirmed_shrink: bool,
     ) -> Result<Committed, CommitError> {
+        let asked = Instant::now();
         let changed = !worked.changes.is_empty();
         let base = worked.base.identity;
         let identity = Identity { revision: base.revision + u64::from(changed), root: worked.snapshot.root(), ..base };
@@ -301,6 +304,7 @@ impl Inner {
         if let Err(error) = write.commit().await {
             self.find_out(&error, changed.then_some(commit_id)).await?;
         }
+        self.telemetry.store(StoreOperation::Write, asked.elapsed());
         let head = Head { identity, snapshot: worked.snapshot.clone(), at };
         if changed {
             info!(revision = identity.revision, author = %proposal.author.name, changes = worked.changes.len(), "committed");

@@ -81,6 +81,22 @@ impl Fleet {
         }
     }
 
+    /// Counts how far the live nodes of this control plane are behind the head.
+    pub fn measure(&self, head: u64) {
+        let revoked = self.access.revoked();
+        let (behind, oldest) = self.nodes.look(|own| {
+            let live = own.iter().filter(|(status, mark)| {
+                status.connected && status.is_live_after(mark.silence) && !revoked.has(&status.id)
+            });
+            // One that runs nothing yet is behind whatever there is.
+            let revisions = live.map(|(status, _)| status.running.as_ref().map_or(0, |run| run.identity.revision));
+            revisions.fold((0, head), |(behind, oldest), revision| {
+                (behind + usize::from(revision < head), oldest.min(revision))
+            })
+        });
+        self.telemetry.nodes(behind, oldest);
+    }
+
     /// At most `size` nodes of those that are wanted, by id; `among` are the ids of those that are looked at.
     pub async fn page(&self, size: usize, among: impl Fn(&str) -> bool, wanted: impl Fn(&NodeStatus) -> bool) -> Page {
         let fresh = self.refresh().await;

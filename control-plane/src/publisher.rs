@@ -7,7 +7,7 @@
 
 use crate::{
     store::{Stand, Store, StoreError},
-    telemetry::Telemetry,
+    telemetry::{StoreOperation, Telemetry},
 };
 use proto::{identity::Identity, resource::Change, snapshot::Snapshot};
 use std::{
@@ -148,7 +148,9 @@ impl Publisher {
     pub(crate) async fn refresh(&self) -> Result<(), StoreError> {
         loop {
             let known = self.head();
+            let asked = Instant::now();
             let stand = self.store.stand().await?;
+            self.telemetry.store(StoreOperation::Poll, asked.elapsed());
             if stand.identity == known.identity {
                 self.note_answer();
                 return Ok(());

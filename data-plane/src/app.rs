@@ -22,13 +22,13 @@ use crate::{
     worker::Workers,
 };
 use anyhow::Context as _;
-use otel::{Service, Spans};
+use otel::{MetricExporter, Service, Spans};
 use std::{
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     time::Duration,
 };
-use threads::{Control, Source, Threads};
+use threads::{Control, Exporters, Source, Threads};
 use uuid::Uuid;
 
 /// A node, bound and serving. Dropping it ends its threads.
@@ -64,6 +64,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<App> {
     };
     let service = Service { name: "portico-node", version: env!("CARGO_PKG_VERSION"), instance: node_id.clone() };
     let (spans, span_exporter) = Spans::new(&settings.otel, &service)?;
+    let exporters = Exporters { spans: span_exporter, metrics: MetricExporter::new(&settings.otel, &service)? };
     let telemetry = Telemetry::new(&settings, spans).context("failed to open the access log")?;
     let live = LiveRouter::new(Router::empty());
     let status = Status::new(telemetry.clone());
@@ -101,7 +102,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<App> {
     let memory = Memory::new(settings.max_memory);
     let control =
         Control { source, status_listener, telemetry: telemetry.clone(), router: live, status: status.clone(), memory };
-    threads.control(control, span_exporter)?;
+    threads.control(control, exporters)?;
     let Settings { shutdown_delay, drain_timeout, .. } = settings;
     Ok(App { addresses, status_address, node_id, shutdown_delay, drain_timeout, workers, telemetry, status, threads })
 }

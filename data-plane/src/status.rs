@@ -12,6 +12,8 @@ use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics::Metrics;
+use otel::{Figures, Page, Process};
+use prometheus_client::registry::Registry;
 use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -69,11 +71,22 @@ async fn answer(request: &Request<Incoming>, telemetry: &Telemetry, router: &Liv
             false => text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", telemetry.unready_because().into()),
         },
         "/metrics" => {
-            let metrics = Metrics::new(telemetry.scrape().await, telemetry, &router.load_full());
-            text(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", metrics.encode())
+            let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+            let page = Page::write(&registry(telemetry, router).await, accept.unwrap_or_default());
+            text(StatusCode::OK, page.content_type, page.text)
         }
         _ => text(StatusCode::NOT_FOUND, "text/plain", "/livez, /readyz, /healthz, /metrics\n".into()),
     }
+}
+
+/// The same figures for an OpenTelemetry collector.
+pub(crate) async fn figures(telemetry: &Telemetry, router: &LiveRouter) -> Figures {
+    Figures::read(&registry(telemetry, router).await)
+}
+
+async fn registry(telemetry: &Telemetry, router: &LiveRouter) -> Registry {
+    let process = Process::new(env!("CARGO_PKG_VERSION"), telemetry.spans().clone());
+    Metrics::new(telemetry.scrape().await, telemetry, &router.load_full()).registry(process)
 }
 
 fn text(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {

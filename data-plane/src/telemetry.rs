@@ -9,6 +9,7 @@ pub(crate) mod counters;
 use crate::settings::Settings;
 use access_log::{LogBuffer, LogWriter};
 use counters::Counts;
+use futures_util::future::join_all;
 use otel::Spans;
 use std::{
     io,
@@ -21,7 +22,22 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 
 /// Where a worker hears that its counts are wanted.
-pub(crate) type Scrapes = mpsc::Receiver<oneshot::Sender<Counts>>;
+#[derive(Debug)]
+pub(crate) struct Scrapes {
+    asked: mpsc::Receiver<oneshot::Sender<Counts>>,
+    last: LastCounts,
+}
+
+/// A worker's counts as they were last known: those that count on do not fall back when it does not answer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LastCounts(Arc<Mutex<Counts>>);
+
+// Where a worker is asked for its counts; the other end is its own.
+#[derive(Clone, Debug)]
+struct Asked {
+    worker: mpsc::Sender<oneshot::Sender<Counts>>,
+    last: LastCounts,
+}
 
 /// How long a scrape waits for a worker.
 const SCRAPE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -40,8 +56,7 @@ struct Inner {
     connections: AtomicUsize,
     log: Option<LogWriter>,
     spans: Spans,
-    // The other ends are the workers'.
-    workers: Mutex<Vec<mpsc::Sender<oneshot::Sender<Counts>>>>,
+    workers: Mutex<Vec<Asked>>,
 }
 
 /// Which configuration runs. Written by the life of a change, read by the status port.
@@ -137,23 +152,60 @@ impl Telemetry {
 
     /// A worker's end of scraping.
     pub(crate) fn register(&self) -> Scrapes {
-        let (sender, receiver) = mpsc::channel(4);
-        self.inner.workers.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
-        receiver
+        let (worker, asked) = mpsc::channel(4);
+        let last = LastCounts::default();
+        let asking = Asked { worker, last: last.clone() };
+        self.inner.workers.lock().unwrap_or_else(PoisonError::into_inner).push(asking);
+        Scrapes { asked, last }
     }
 
-    /// The counts of all workers that answer in time.
+    /// The counts of all workers, of those that do not answer in time as they were.
     pub(crate) async fn scrape(&self) -> Counts {
         let workers = self.inner.workers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let answers = workers.iter().map(|asked| asked.counts());
         let mut total = Counts::default();
-        for worker in workers {
-            let (sender, receiver) = oneshot::channel();
-            let ask = async { worker.send(sender).await.is_ok().then_some(receiver.await.ok()).flatten() };
-            if let Ok(Some(counts)) = tokio::time::timeout(SCRAPE_TIMEOUT, ask).await {
-                total.add(counts);
-            }
-        }
+        join_all(answers).await.into_iter().for_each(|counts| total.add(counts));
         total
+    }
+}
+
+// === impl Scrapes ===
+
+impl Scrapes {
+    /// Waits until somebody wants to know; whoever asked may have gone, and then nobody misses the answer.
+    pub(crate) async fn asked(&mut self) -> Option<oneshot::Sender<Counts>> {
+        self.asked.recv().await
+    }
+
+    /// Where the last counts are left when the worker ends.
+    pub(crate) fn last(&self) -> LastCounts {
+        self.last.clone()
+    }
+}
+
+// === impl LastCounts ===
+
+impl LastCounts {
+    /// Leaves them there.
+    pub(crate) fn keep(&self, counts: Counts) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = counts;
+    }
+
+    fn read(&self) -> Counts {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+// === impl Asked ===
+
+impl Asked {
+    async fn counts(&self) -> Counts {
+        let (sender, receiver) = oneshot::channel();
+        let ask = async { self.worker.send(sender).await.is_ok().then_some(receiver.await.ok()).flatten() };
+        if let Ok(Some(counts)) = tokio::time::timeout(SCRAPE_TIMEOUT, ask).await {
+            self.last.keep(counts);
+        }
+        self.last.read()
     }
 }
 

@@ -135,6 +135,7 @@ impl Worker {
                 Err(error) => tracing::error!(%error, listener = door.name, "failed to accept on a listener"),
             }
         }
+        let last = self.scrapes.last();
         let upkeep = tokio::task::spawn_local(upkeep(clients.clone(), self.scrapes));
         let mut drain = self.drain;
         // An error means that whoever would say so is gone, which is to say so.
@@ -157,6 +158,7 @@ impl Worker {
         }
         upkeep.abort();
         local.end();
+        last.keep(local.counters.counts());
         local.log.hand_off();
     }
 }
@@ -169,8 +171,7 @@ async fn upkeep(clients: Rc<Clients>, mut scrapes: Scrapes) {
         loop {
             tokio::select! {
                 _ = ticks.tick() => break,
-                // Whoever asked may have gone; then nobody misses the answer.
-                Some(scrape) = scrapes.recv() => drop(scrape.send(local.counters.counts())),
+                Some(scrape) = scrapes.asked() => drop(scrape.send(local.counters.counts())),
             }
         }
         clients.tick();

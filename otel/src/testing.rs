@@ -6,11 +6,18 @@ use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use opentelemetry_proto::tonic::{
-    collector::trace::v1::{
-        ExportTraceServiceRequest, ExportTraceServiceResponse,
-        trace_service_server::{TraceService, TraceServiceServer},
+    collector::{
+        metrics::v1::{
+            ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+            metrics_service_server::{MetricsService, MetricsServiceServer},
+        },
+        trace::v1::{
+            ExportTraceServiceRequest, ExportTraceServiceResponse,
+            trace_service_server::{TraceService, TraceServiceServer},
+        },
     },
     common::v1::{AnyValue, KeyValue, any_value},
+    metrics::v1::{metric::Data, number_data_point},
     trace::v1::Span,
 };
 use prost::Message;
@@ -69,6 +76,32 @@ pub struct Received {
     pub tracestate: String,
 }
 
+/// A figure that came.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Point {
+    /// What is known of the process that it is of.
+    pub resource: BTreeMap<String, String>,
+    /// Of what it is.
+    pub name: String,
+    /// In what it is measured.
+    pub unit: String,
+    /// Of what in particular, as text.
+    pub attributes: BTreeMap<String, String>,
+    /// The figure.
+    pub figure: Figure,
+}
+
+/// A figure.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Figure {
+    /// It only grows.
+    Counter(f64),
+    /// It goes up and down.
+    Gauge(f64),
+    /// How many, their sum, the bounds of the buckets, and how many are in each.
+    Histogram(u64, f64, Vec<f64>, Vec<u64>),
+}
+
 /// What a collector does with what comes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mood {
@@ -95,6 +128,8 @@ struct Shared {
 struct State {
     mood: Mood,
     spans: Vec<Received>,
+    // Of the last request of each process.
+    points: BTreeMap<String, Vec<Point>>,
     requests: usize,
     headers: HeaderMap,
 }
@@ -116,8 +151,9 @@ impl Collector {
     /// Speaks gRPC at an address, where another may have been.
     pub async fn grpc_at(address: SocketAddr) -> Collector {
         Collector::start(address, |listener, shared| async move {
-            let traces = TraceServiceServer::new(Service(shared)).accept_compressed(CompressionEncoding::Gzip);
-            let serving = Server::builder().add_service(traces);
+            let traces = TraceServiceServer::new(Service(shared.clone())).accept_compressed(CompressionEncoding::Gzip);
+            let metrics = MetricsServiceServer::new(Service(shared)).accept_compressed(CompressionEncoding::Gzip);
+            let serving = Server::builder().add_service(traces).add_service(metrics);
             drop(serving.serve_with_incoming(TcpListenerStream::new(listener)).await);
         })
         .await
@@ -164,6 +200,17 @@ impl Collector {
     /// The spans that came.
     pub fn spans(&self) -> Vec<Received> {
         self.shared.lock().spans.clone()
+    }
+
+    /// The figures that came last, of each process.
+    pub fn points(&self) -> Vec<Point> {
+        self.shared.lock().points.values().flatten().cloned().collect()
+    }
+
+    /// The figures, as soon as they fulfil a condition.
+    pub async fn wait_for_points(&self, what: &str, condition: impl Fn(&[Point]) -> bool) -> Vec<Point> {
+        self.wait(what, |state| condition(&state.points.values().flatten().cloned().collect::<Vec<_>>())).await;
+        self.points()
     }
 
     /// How many requests came.
@@ -230,7 +277,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn take(&self, headers: HeaderMap, traces: ExportTraceServiceRequest) -> Result<u64, Trouble> {
+    async fn take(&self, headers: HeaderMap, keep: impl FnOnce(&mut State, usize)) -> Result<u64, Trouble> {
         let mood = {
             let mut state = self.lock();
             state.requests += 1;
@@ -248,7 +295,7 @@ impl Shared {
             Mood::Picky => Ok(1),
         };
         if let Ok(rejected) = taken {
-            self.lock().spans.extend(received(traces).into_iter().skip(rejected as usize));
+            keep(&mut self.lock(), rejected as usize);
         }
         self.changed.notify_waiters();
         taken
@@ -264,10 +311,28 @@ impl TraceService for Service {
         request: tonic::Request<ExportTraceServiceRequest>,
     ) -> Result<tonic::Response<ExportTraceServiceResponse>, Status> {
         let (metadata, _, traces) = request.into_parts();
-        match self.0.take(metadata.into_headers(), traces).await {
-            Ok(rejected) => Ok(tonic::Response::new(answer(rejected))),
-            Err(Trouble::Busy) => Err(Status::unavailable("busy")),
-            Err(Trouble::Refused) => Err(Status::permission_denied("never")),
+        let taken = self.0.take(metadata.into_headers(), |state, rejected| state.keep_spans(traces, rejected)).await;
+        Ok(tonic::Response::new(answer(taken?)))
+    }
+}
+
+#[tonic::async_trait]
+impl MetricsService for Service {
+    async fn export(
+        &self,
+        request: tonic::Request<ExportMetricsServiceRequest>,
+    ) -> Result<tonic::Response<ExportMetricsServiceResponse>, Status> {
+        let (metadata, _, metrics) = request.into_parts();
+        self.0.take(metadata.into_headers(), |state, _| state.keep_points(metrics)).await?;
+        Ok(tonic::Response::new(ExportMetricsServiceResponse::default()))
+    }
+}
+
+impl From<Trouble> for Status {
+    fn from(trouble: Trouble) -> Status {
+        match trouble {
+            Trouble::Busy => Status::unavailable("busy"),
+            Trouble::Refused => Status::permission_denied("never"),
         }
     }
 }
@@ -301,29 +366,85 @@ async fn answer_http(request: Request<Incoming>, shared: &Shared) -> Response<Fu
         true => flate2::read::GzDecoder::new(&body[..]).read_to_end(&mut plain),
         false => (&body[..]).read_to_end(&mut plain),
     };
-    let traces = read.ok().and_then(|_| ExportTraceServiceRequest::decode(&plain[..]).ok());
-    let (status, answer) = match (head.uri.path(), traces) {
-        ("/v1/traces", Some(traces)) => match shared.take(head.headers, traces).await {
-            Ok(rejected) => (StatusCode::OK, answer(rejected).encode_to_vec()),
-            Err(Trouble::Busy) => (StatusCode::SERVICE_UNAVAILABLE, Vec::new()),
-            Err(Trouble::Refused) => (StatusCode::FORBIDDEN, Vec::new()),
-        },
-        ("/v1/traces", None) => (StatusCode::BAD_REQUEST, Vec::new()),
-        _ => (StatusCode::NOT_FOUND, Vec::new()),
+    read.expect("what came was packed well");
+    let taken = match head.uri.path() {
+        "/v1/traces" => {
+            let traces = ExportTraceServiceRequest::decode(&plain[..]).expect("traces came");
+            shared.take(head.headers, |state, rejected| state.keep_spans(traces, rejected)).await
+        }
+        "/v1/metrics" => {
+            let metrics = ExportMetricsServiceRequest::decode(&plain[..]).expect("metrics came");
+            shared.take(head.headers, |state, _| state.keep_points(metrics)).await
+        }
+        _ => Err(Trouble::Refused),
+    };
+    let (status, answer) = match taken {
+        Ok(rejected) => (StatusCode::OK, answer(rejected).encode_to_vec()),
+        Err(Trouble::Busy) => (StatusCode::SERVICE_UNAVAILABLE, Vec::new()),
+        Err(Trouble::Refused) => (StatusCode::FORBIDDEN, Vec::new()),
     };
     let mut response = Response::new(Full::new(answer.into()));
     *response.status_mut() = status;
     response
 }
 
-fn received(traces: ExportTraceServiceRequest) -> Vec<Received> {
-    let mut received = Vec::new();
-    for resource_spans in traces.resource_spans {
-        let resource = texts(resource_spans.resource.unwrap_or_default().attributes);
-        let spans = resource_spans.scope_spans.into_iter().flat_map(|scope| scope.spans);
-        received.extend(spans.map(|span| Received::new(resource.clone(), span)));
+// === impl State ===
+
+impl State {
+    fn keep_spans(&mut self, traces: ExportTraceServiceRequest, rejected: usize) {
+        for resource_spans in traces.resource_spans {
+            let resource = texts(resource_spans.resource.unwrap_or_default().attributes);
+            let spans = resource_spans.scope_spans.into_iter().flat_map(|scope| scope.spans).skip(rejected);
+            self.spans.extend(spans.map(|span| Received::new(resource.clone(), span)));
+        }
     }
-    received
+
+    fn keep_points(&mut self, metrics: ExportMetricsServiceRequest) {
+        for resource_metrics in metrics.resource_metrics {
+            let resource = texts(resource_metrics.resource.unwrap_or_default().attributes);
+            let metrics = resource_metrics.scope_metrics.into_iter().flat_map(|scope| scope.metrics);
+            let points = metrics.flat_map(|metric| {
+                let figures = metric.data.map(figures).unwrap_or_default();
+                let (resource, name, unit) = (resource.clone(), metric.name, metric.unit);
+                figures.into_iter().map(move |(attributes, figure)| Point {
+                    resource: resource.clone(),
+                    name: name.clone(),
+                    unit: unit.clone(),
+                    attributes: texts(attributes),
+                    figure,
+                })
+            });
+            let process = resource.get("service.instance.id").cloned().unwrap_or_default();
+            self.points.insert(process, points.collect());
+        }
+    }
+}
+
+fn figures(data: Data) -> Vec<(Vec<KeyValue>, Figure)> {
+    let number = |value: Option<number_data_point::Value>| match value {
+        Some(number_data_point::Value::AsDouble(value)) => value,
+        Some(number_data_point::Value::AsInt(value)) => value as f64,
+        None => f64::NAN,
+    };
+    match data {
+        Data::Gauge(gauge) => {
+            let points = gauge.data_points.into_iter();
+            points.map(|point| (point.attributes, Figure::Gauge(number(point.value)))).collect()
+        }
+        Data::Sum(sum) => {
+            assert!(sum.is_monotonic && sum.aggregation_temporality == 2, "a counter only grows");
+            let points = sum.data_points.into_iter();
+            points.map(|point| (point.attributes, Figure::Counter(number(point.value)))).collect()
+        }
+        Data::Histogram(histogram) => {
+            let points = histogram.data_points.into_iter();
+            let figure = |sum: Option<f64>, count, bounds, counts| {
+                Figure::Histogram(count, sum.unwrap_or(f64::NAN), bounds, counts)
+            };
+            points.map(|p| (p.attributes, figure(p.sum, p.count, p.explicit_bounds, p.bucket_counts))).collect()
+        }
+        Data::ExponentialHistogram(_) | Data::Summary(_) => Vec::new(),
+    }
 }
 
 // === impl Received ===

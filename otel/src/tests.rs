@@ -1,10 +1,14 @@
 //! What is offered arrives, and what happens when the collector does not want it.
 
 use crate::{
-    Service, Settings, SpanExporter, Spans,
+    Figures, MetricExporter, Service, Settings, SpanExporter, Spans,
     settings::{Compression, Endpoint, Headers, Protocol},
     span::{Kind, Link, Span, Status, Text, Value},
-    testing::{Collector, Mood},
+    testing::{Collector, Figure, Mood},
+};
+use prometheus_client::{
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
 };
 use std::{future::Future, net::SocketAddr, time::Duration};
 use tokio::task::JoinHandle;
@@ -226,4 +230,52 @@ async fn the_end_does_not_wait_for_a_collector_that_hangs() {
     stop.cancel();
     running.await.unwrap();
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn metrics_arrive_as_prometheus_would_have_them() {
+    let collector = Collector::http().await;
+    let settings = Settings {
+        otlp_protocol: Protocol::Http,
+        otlp_metric_interval: Duration::from_millis(20),
+        ..settings(&collector.url())
+    };
+    let mut registry = Registry::default();
+    let requests = Family::<Vec<(String, String)>, Histogram>::new_with_constructor(|| Histogram::new([0.5, 1.0]));
+    let labels =
+        [("http_request_method", "GET"), ("http_response_status_code", "200"), ("route", "orders"), ("none", "")];
+    let labels: Vec<_> = labels.map(|(name, value)| (name.to_string(), value.to_string())).into();
+    [0.25, 0.5, 7.0].iter().for_each(|seconds| requests.get_or_create(&labels).observe(*seconds));
+    registry.register_with_unit("http_server_request_duration", "Requests", Unit::Seconds, requests);
+    let retries = Counter::<u64>::default();
+    registry.register("portico_retries", "Tries", retries.clone());
+    let age = Gauge::<i64>::default();
+    age.set(-3);
+    registry.register("portico_config_age_seconds", "Age", age);
+    let registry = std::sync::Arc::new(registry);
+
+    let stop = CancellationToken::new();
+    let exporter = MetricExporter::new(&settings, &service()).unwrap();
+    let read = move || std::future::ready(Figures::read(&registry));
+    let running = tokio::spawn(exporter.run(read, stop.clone()));
+    retries.inc();
+    let is_there = |figure: Figure| move |point: &crate::testing::Point| point.figure == figure;
+    let points = collector.wait_for_points("a retry", |points| points.iter().any(is_there(Figure::Counter(1.0)))).await;
+    let find = |name: &str| points.iter().find(|point| point.name == name).unwrap_or_else(|| panic!("{points:#?}"));
+    let duration = find("http.server.request.duration");
+    assert_eq!(duration.figure, Figure::Histogram(3, 7.75, vec![0.5, 1.0], vec![2, 0, 1]));
+    assert_eq!(duration.unit, "s");
+    let attributes: Vec<(&str, &str)> = duration.attributes.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    let expect = [("http.request.method", "GET"), ("http.response.status_code", "200"), ("route", "orders")];
+    assert_eq!(attributes, expect);
+    assert_eq!(
+        (&find("portico.config.age").figure, find("portico.config.age").unit.as_str()),
+        (&Figure::Gauge(-3.0), "s")
+    );
+    assert_eq!(find("portico.retries").resource["service.name"], "portico-node");
+    // What was counted since goes at the end.
+    retries.inc();
+    stop.cancel();
+    running.await.unwrap();
+    assert!(collector.points().iter().any(is_there(Figure::Counter(2.0))));
 }

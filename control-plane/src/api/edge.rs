@@ -19,7 +19,7 @@ use axum::{
 };
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use std::{net::SocketAddr, panic::AssertUnwindSafe};
+use std::{net::SocketAddr, panic::AssertUnwindSafe, time::Instant};
 use uuid::Uuid;
 
 /// The id of a request, given back with its answer.
@@ -61,6 +61,16 @@ pub(crate) async fn surround(mut request: Request, next: Next) -> Response {
         headers.insert(REQUEST_ID, id);
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// Counts every request, with how long its answer took.
+pub(crate) async fn measure(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+    let (method, route) = (request.method().clone(), request.extensions().get::<MatchedPath>().cloned());
+    let started = Instant::now();
+    let response = next.run(request).await;
+    let route = route.as_ref().map(MatchedPath::as_str);
+    state.telemetry.request(method.as_str(), route, response.status().as_u16(), started.elapsed());
     response
 }
 

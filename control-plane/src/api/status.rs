@@ -29,9 +29,11 @@ pub(crate) async fn readyz(call: Call) -> Result<Response, Problem> {
 /// `GET /metrics`: what Prometheus reads.
 pub(crate) async fn metrics(call: Call) -> Result<Response, Problem> {
     call.parameters(&NONE)?;
-    let mut response = call.state.telemetry.render().into_response();
-    let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    let accept = call.head.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    call.state.fleet.measure(call.state.publisher.head().identity.revision);
+    let page = call.state.telemetry.page(accept.unwrap_or_default());
+    let mut response = page.text.into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(page.content_type));
     Ok(uncached(response))
 }
 

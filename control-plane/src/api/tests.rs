@@ -84,7 +84,7 @@ impl Api {
         let seal = Seal::new(["a key for tests, long enough to be one"]).unwrap();
         let url = format!("sqlite:{}", directory.path().join("p.db").display());
         let store = Store::open(&url, 10_000, seal).await.unwrap();
-        let telemetry = Arc::new(Telemetry::new());
+        let telemetry = Arc::new(Telemetry::default());
         let publisher = Arc::new(Publisher::open(store.clone(), telemetry.clone()).await.unwrap());
         let access = Access::open(store.clone(), Token::new(TOKEN), telemetry.clone()).await.unwrap();
         let access = Arc::new(access);

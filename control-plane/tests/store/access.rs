@@ -37,7 +37,7 @@ impl Drop for Learning {
 }
 
 async fn open(instance: &Instance) -> Arc<Access> {
-    let access = Access::open(instance.store.clone(), Token::new("settings"), Arc::new(Telemetry::new())).await;
+    let access = Access::open(instance.store.clone(), Token::new("settings"), Arc::new(Telemetry::default())).await;
     Arc::new(access.unwrap())
 }
 

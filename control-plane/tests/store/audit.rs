@@ -36,7 +36,7 @@ async fn ids(instance: &Instance, filter: AuditFilter) -> Vec<u64> {
 /// The same control plane, keeping so many lines.
 fn keeping(instance: &Instance, lines: u64) -> Committer {
     let store = instance.store.clone().with_audit_retention(lines);
-    Committer::new(store, instance.publisher.clone(), Arc::new(Telemetry::new()))
+    Committer::new(store, instance.publisher.clone(), Arc::new(Telemetry::default()))
 }
 
 fn put(name: &str, body: usize) -> Proposal {
@@ -80,7 +80,7 @@ async fn a_line_tells_what_was_done_and_when(database: Database) {
 
 async fn nothing_is_done_without_its_line(database: Database) {
     let instance = database.instance().await;
-    let access = Access::open(instance.store.clone(), Token::new("x"), Arc::new(Telemetry::new())).await.unwrap();
+    let access = Access::open(instance.store.clone(), Token::new("x"), Arc::new(Telemetry::default())).await.unwrap();
     let spec = || TokenSpec { name: Name::parse("t").unwrap(), role: Role::Viewer, expires_at: None };
     let mut hand = database.hand().await;
     for table in ["audit", "audit_changes"] {

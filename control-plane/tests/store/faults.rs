@@ -152,7 +152,7 @@ async fn tables_that_contradict_their_root_are_not_taken_over(database: Database
     let mut hand = database.hand().await;
     hand.run("delete from resources where name = 'a'").await;
     let error = control_plane::store::Store::open(&database.url, 10, seal(&["k"])).await.unwrap();
-    let telemetry = Arc::new(control_plane::telemetry::Telemetry::new());
+    let telemetry = Arc::new(control_plane::telemetry::Telemetry::default());
     let opened = control_plane::publisher::Publisher::open(error, telemetry).await;
     assert!(opened.is_err_and(|error| error.to_string().contains("root hash")));
     assert_eq!(instance.publisher.head().identity, head.identity);

@@ -231,7 +231,7 @@ pub(crate) fn seal(texts: &[&str]) -> Seal {
 
 async fn open(url: &str, retention: u64, keys: &[&str]) -> Instance {
     let store = Store::open(url, retention, seal(keys)).await.unwrap();
-    let telemetry = Arc::new(Telemetry::new());
+    let telemetry = Arc::new(Telemetry::default());
     let publisher = Arc::new(Publisher::open(store.clone(), telemetry.clone()).await.unwrap());
     let committer = Committer::new(store.clone(), publisher.clone(), telemetry);
     let learner = publisher.clone();

@@ -11,7 +11,7 @@ use crate::{
     tls::expiry,
     upkeep::upkeep,
 };
-use otel::SpanExporter;
+use otel::{MetricExporter, SpanExporter};
 use std::{
     io,
     net::TcpListener,
@@ -52,6 +52,12 @@ pub(super) struct Control {
     pub(super) memory: Option<Memory>,
 }
 
+/// What tells an OpenTelemetry collector.
+pub(super) struct Exporters {
+    pub(super) spans: SpanExporter,
+    pub(super) metrics: MetricExporter,
+}
+
 /// Where configurations come from.
 pub(super) enum Source {
     /// From a file, which SIGHUP reads again.
@@ -89,7 +95,7 @@ impl Threads {
     }
 
     /// Starts the control thread. It ends when what there is has been exported, within a bound.
-    pub(super) fn control(&mut self, control: Control, spans: SpanExporter) -> io::Result<()> {
+    pub(super) fn control(&mut self, control: Control, exporters: Exporters) -> io::Result<()> {
         let (stop, orders) = (self.stop.clone(), self.orders.clone());
         let (started, start) = std::sync::mpsc::sync_channel(1);
         self.control = Some(spawn("control", move || match control_runtime() {
@@ -97,11 +103,9 @@ impl Threads {
                 // Whoever started the thread waits for this.
                 let _ = started.send(Ok(()));
                 runtime.block_on(async {
-                    let exporting = tokio::spawn(spans.run(stop.clone()));
+                    let exporting = exporters.start(&control, &stop);
                     stop.run_until_cancelled(control.run(orders)).await;
-                    if exporting.await.is_err() {
-                        tracing::error!("the exporter of spans ended by a panic");
-                    }
+                    exporting.await;
                 });
             }
             Err(error) => drop(started.send(Err(error))),
@@ -148,6 +152,27 @@ impl Control {
                     let ended = tokio::spawn(discovery.clone().run()).await;
                     tracing::error!(?ended, "the control stream ended, which is a bug of the node; it starts again");
                     tokio::time::sleep(RESTART).await;
+                }
+            }
+        }
+    }
+}
+
+// === impl Exporters ===
+
+impl Exporters {
+    // What is returned ends when the last has been sent, within a bound after the stop.
+    fn start(self, control: &Control, stop: &CancellationToken) -> impl Future<Output = ()> + use<> {
+        let (telemetry, router) = (control.telemetry.clone(), control.router.clone());
+        let spans = tokio::spawn(self.spans.run(stop.clone()));
+        let stop = stop.clone();
+        let metrics = tokio::spawn(async move {
+            self.metrics.run(|| status::figures(&telemetry, &router), stop).await;
+        });
+        async move {
+            for exporting in [spans, metrics] {
+                if exporting.await.is_err() {
+                    tracing::error!("an exporter ended by a panic");
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! What is scraped, as OpenMetrics text.
+//! What is scraped by Prometheus, and sent to an OpenTelemetry collector.
 
 use crate::{
     router::Router,
@@ -7,6 +7,7 @@ use crate::{
         counters::{BUCKETS, Counts, Mirrored},
     },
 };
+use otel::Process;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric},
@@ -47,8 +48,6 @@ pub(super) struct Metrics {
     age: Option<Duration>,
     config_refused: u64,
     log_dropped: u64,
-    // By what became of them; none: nobody wants them.
-    spans: Option<[(&'static str, u64); 3]>,
     ready: bool,
     overloaded: bool,
     memory: Option<(u64, u64)>,
@@ -108,22 +107,17 @@ impl Metrics {
             age: config.since().map(|since| now.saturating_sub(Duration::from_millis(since))),
             config_refused: config.refusals(),
             log_dropped: telemetry.log_dropped(),
-            spans: Some(telemetry.spans()).filter(|spans| spans.is_on()).map(|spans| {
-                [("exported", spans.exported()), ("dropped", spans.dropped()), ("failed", spans.failed())]
-            }),
             ready: telemetry.is_ready(),
             overloaded: telemetry.memory().is_overloaded(),
             memory: telemetry.memory().figures(),
         }
     }
 
-    pub(super) fn encode(self) -> String {
+    pub(super) fn registry(self, process: Process) -> Registry {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(self));
-        let mut text = String::new();
-        // To write into a string cannot fail.
-        prometheus_client::encoding::text::encode(&mut text, &registry).ok();
-        text
+        registry.register_collector(Box::new(process));
+        registry
     }
 
     fn encode_requests(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -257,12 +251,6 @@ impl Collector for Metrics {
         let mut family = encoder.encode_descriptor("portico_mirrored_requests", help, None, MetricType::Counter)?;
         for (result, n) in Mirrored::ALL.into_iter().zip(counts.mirrored).filter(|(_, n)| *n > 0) {
             ConstCounter::new(n).encode(family.encode_family(&[("result", result.as_str())])?)?;
-        }
-        let help =
-            "Spans of traces, by what became of them: dropped, there was no room; failed, the collector was away";
-        let mut family = encoder.encode_descriptor("portico_spans", help, None, MetricType::Counter)?;
-        for (result, n) in self.spans.iter().flatten() {
-            ConstCounter::new(*n).encode(family.encode_family(&[("result", *result)])?)?;
         }
         let age = self.age.unwrap_or_default().as_secs_f64();
         for (name, help, n) in [
