@@ -1,6 +1,6 @@
-//! Rules over what is not Rust: migrations, the README.
+//! Rules over what is not Rust: migrations, the README, the Dockerfile.
 
-use super::{File, assert_none, file, files, read, top};
+use super::{CRATES, File, assert_none, file, files, read, top};
 use std::{collections::BTreeSet, path::Path};
 
 fn unpaired(postgres: &[File], sqlite: &[File]) -> Vec<String> {
@@ -121,4 +121,34 @@ fn the_code_map_names_every_folder() {
     };
     assert!(!unnamed("proto/").is_empty());
     assert_none(unnamed(&read("README.md").text));
+}
+
+/// What the images are built from and the Dockerfile does not copy, and what it copies and .dockerignore shuts out.
+fn shut_out(dockerfile: &str, dockerignore: &str) -> Vec<String> {
+    let copied: Vec<&str> = dockerfile
+        .lines()
+        .filter_map(|line| line.strip_prefix("COPY "))
+        .filter(|line| !line.starts_with("--from"))
+        .flat_map(|line| line.rsplit_once(' ').map_or(line, |(sources, _)| sources).split_whitespace())
+        .collect();
+    let needed = CRATES.iter().map(|at| at.trim_end_matches("/src/")).chain(["migrations"]);
+    let missing = needed.filter(|folder| !copied.contains(folder)).map(|folder| format!("{folder} is not copied"));
+    let shut_out = copied.iter().filter_map(|source| source.split('/').next()).collect::<BTreeSet<_>>();
+    let shut_out =
+        shut_out.into_iter().filter(|top| !dockerignore.lines().any(|line| line.strip_prefix('!') == Some(top)));
+    missing.chain(shut_out.map(|top| format!("{top} is copied, but .dockerignore shuts it out"))).collect()
+}
+
+#[test]
+fn the_images_are_built_from_all_crates() {
+    let all = CRATES.map(|at| at.trim_end_matches("/src/")).join(" ");
+    let sample = |copied: &str, let_in: &str| {
+        let dockerignore = let_in.split(' ').map(|folder| format!("!{folder}\n")).collect::<String>();
+        shut_out(&format!("COPY --from=build /out /\nCOPY {copied} ./\n"), &dockerignore)
+    };
+    assert_none(sample(&format!("{all} migrations"), &format!("{all} migrations")));
+    assert_eq!(sample(&format!("{all} Cargo.toml"), &format!("{all} Cargo.toml")), ["migrations is not copied"]);
+    let broken = sample(&format!("{all} migrations proto/Cargo.toml"), &all.replace("proto", ""));
+    assert_eq!(broken.len(), 2, "{broken:?}");
+    assert_none(shut_out(&read("Dockerfile").text, &read(".dockerignore").text));
 }
