@@ -10,6 +10,7 @@ use crate::settings::Settings;
 use access_log::{LogBuffer, LogWriter};
 use counters::Counts;
 use futures_util::future::join_all;
+use http::Version;
 use otel::Spans;
 use std::{
     io,
@@ -75,6 +76,16 @@ pub(crate) struct MemoryStatus {
     // 0: there is none.
     limit: AtomicU64,
     overloaded: AtomicBool,
+}
+
+/// A version of HTTP as OpenTelemetry names it.
+pub(crate) fn version_label(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2",
+        // No other is spoken.
+        _ => "1.1",
+    }
 }
 
 // === impl Telemetry ===

@@ -90,12 +90,13 @@ pub(crate) fn take_over_trace(context: &mut Context, trusted: bool) {
     }
 }
 
-/// A number in hexadecimal digits, as many as there is room for.
+/// A number in hexadecimal digits, as many as there is room for, which is an even number of them.
 pub(crate) fn hex(number: u128, out: &mut [u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let len = out.len();
-    for (at, digit) in out.iter_mut().enumerate() {
-        *digit = DIGITS[(number >> (4 * (len - 1 - at)) & 15) as usize];
+    // By bytes: to shift 128 bits for each digit costs several times as much.
+    let bytes = number.to_be_bytes();
+    for (byte, digits) in bytes.iter().rev().zip(out.rchunks_exact_mut(2)) {
+        digits.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
     }
 }
 

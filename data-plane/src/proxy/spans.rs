@@ -8,11 +8,10 @@ use super::record::Record;
 use crate::{
     context::TRACESTATE,
     pool::{Try, TryEnd},
-    telemetry::counters::method_label,
+    telemetry::{counters::method_label, version_label},
 };
-use http::{Version, header};
+use http::header;
 use otel::span::{Kind, Link, Span, Status, Text, Value};
-use proto::matching::Scheme;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// The longest of the client's texts that is kept.
@@ -52,12 +51,12 @@ fn server(record: &Record, end: &End<'_>, clock: &Clock) -> Span {
         ("http.request.method", method.into()),
         ("http.response.status_code", i64::from(end.status).into()),
         ("url.path", text(context.target.path().as_bytes())),
-        ("url.scheme", scheme(context.scheme).into()),
+        ("url.scheme", context.scheme.as_str().into()),
         ("server.address", text(context.host.name().as_bytes())),
         ("client.address", context.client.to_string().into()),
         ("network.peer.address", peer.address.ip().to_string().into()),
         ("network.peer.port", i64::from(peer.address.port()).into()),
-        ("network.protocol.version", version(record.version).into()),
+        ("network.protocol.version", version_label(record.version).into()),
         ("portico.revision", i64::try_from(record.revision()).unwrap_or(i64::MAX).into()),
         ("portico.request_id", text(context.request_id.as_bytes())),
         ("portico.listener", peer.listener.name.clone().into()),
@@ -180,19 +179,4 @@ fn owned(bytes: &[u8]) -> Text {
 
 fn status_text(status: u16) -> Text {
     status.to_string().into()
-}
-
-fn scheme(scheme: Scheme) -> &'static str {
-    match scheme {
-        Scheme::Http => "http",
-        Scheme::Https => "https",
-    }
-}
-
-fn version(version: Version) -> &'static str {
-    match version {
-        Version::HTTP_10 => "1.0",
-        Version::HTTP_2 => "2",
-        _ => "1.1",
-    }
 }

@@ -49,11 +49,7 @@ impl FromStr for Listen {
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let proxy = if self.proxy_protocol { "proxy+" } else { "" };
-        let scheme = match self.scheme {
-            Scheme::Http => "http",
-            Scheme::Https => "https",
-        };
-        write!(f, "{}={proxy}{scheme}://{}", self.name, self.address)
+        write!(f, "{}={proxy}{}://{}", self.name, self.scheme.as_str(), self.address)
     }
 }
 

@@ -184,12 +184,14 @@ impl LogBuffer {
     }
 }
 
-// With all zeros before it.
-fn push_digits(number: u32, mut unit: u32, out: &mut Vec<u8>) {
-    while unit > 0 {
-        out.push(b'0' + (number / unit % 10) as u8);
-        unit /= 10;
+// So many digits, with all zeros before it.
+fn push_digits<const N: usize>(mut number: u32, out: &mut Vec<u8>) {
+    let mut digits = [0; N];
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
     }
+    out.extend_from_slice(&digits);
 }
 
 #[cfg(test)]

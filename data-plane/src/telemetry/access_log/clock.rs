@@ -28,7 +28,7 @@ impl WallClock {
             self.text = date(self.second);
         }
         out.extend_from_slice(&self.text);
-        push_digits(epoch.subsec_millis(), 100, out);
+        push_digits::<3>(epoch.subsec_millis(), out);
         out.push(b'Z');
     }
 }
@@ -43,12 +43,12 @@ fn date(second: u64) -> [u8; 20] {
     let day = (day_of_year - (153 * month + 2) / 5 + 1) as u32;
     let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
     let mut out = Vec::with_capacity(20);
-    push_digits((era * 400 + year_of_era + carry) as u32, 1000, &mut out);
+    push_digits::<4>((era * 400 + year_of_era + carry) as u32, &mut out);
     for (mark, number) in
         [(b'-', month as u32), (b'-', day), (b'T', second / 3600), (b':', second / 60 % 60), (b':', second % 60)]
     {
         out.push(mark);
-        push_digits(number, 10, &mut out);
+        push_digits::<2>(number, &mut out);
     }
     out.push(b'.');
     out.try_into().unwrap_or([b'0'; 20])

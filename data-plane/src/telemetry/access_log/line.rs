@@ -1,7 +1,7 @@
 //! One line: what the log can say of a request, and how the policy has it written.
 
 use super::{clock::WallClock, push_digits};
-use crate::{context::hex, json, pool::Phases};
+use crate::{context::hex, json, pool::Phases, telemetry::version_label};
 use http::{HeaderMap, Version};
 use proto::{
     matching::Scheme,
@@ -138,8 +138,8 @@ impl Line<'_> {
             LogField::Timestamp => Value::Now,
             LogField::Method => Value::Text(self.method.as_bytes()),
             LogField::Path => Value::Text(self.path),
-            LogField::Scheme => Value::Text(scheme(self.scheme).as_bytes()),
-            LogField::Version => Value::Text(version(self.version).as_bytes()),
+            LogField::Scheme => Value::Text(self.scheme.as_str().as_bytes()),
+            LogField::Version => Value::Text(version_label(self.version).as_bytes()),
             LogField::Status => Value::Number(self.status.into()),
             LogField::Duration => Value::Seconds(self.duration),
             LogField::PhaseGateway => Value::Seconds(phases?.gateway),
@@ -164,23 +164,6 @@ impl Line<'_> {
             LogField::Retries => Value::Number(self.retries.into()),
             LogField::Revision => Value::Number(self.revision),
         })
-    }
-}
-
-fn scheme(scheme: Scheme) -> &'static str {
-    match scheme {
-        Scheme::Http => "http",
-        Scheme::Https => "https",
-    }
-}
-
-// As OpenTelemetry has it.
-fn version(version: Version) -> &'static str {
-    match version {
-        Version::HTTP_10 => "1.0",
-        Version::HTTP_2 => "2",
-        // No other is spoken.
-        _ => "1.1",
     }
 }
 
@@ -210,7 +193,7 @@ fn digits<const N: usize>(number: u128, out: &mut Vec<u8>) {
 fn seconds(duration: Duration, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(duration.as_secs()).as_bytes());
     out.push(b'.');
-    push_digits(duration.subsec_micros(), 100_000, out);
+    push_digits::<6>(duration.subsec_micros(), out);
 }
 
 #[cfg(test)]
