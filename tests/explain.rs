@@ -3,8 +3,8 @@
 
 use crate::harness::{
     admin::{Admin, TOKEN, revision},
-    http::{Request, send},
-    stack::{ControlPlane, folder},
+    http::{Request, Response, send},
+    stack::{ControlPlane, Node, folder},
     upstream::Upstream,
 };
 use serde_json::{Value, json};
@@ -121,4 +121,80 @@ fn a_viewer_asks_on_the_command_line() {
     assert!(code == Some(78) && told.contains("draft.yaml: /routes/0/forward/upstream: "), "{code:?} {told}");
     let anonymous = send(admin.address, &Request { method: "POST", ..Request::get("/v1/explain") }).unwrap();
     assert_eq!(anonymous.status, 401, "only who has a token may ask, as {TOKEN:?} does");
+}
+
+#[test]
+fn tests_guard_what_the_configuration_does() {
+    let control_plane = ControlPlane::start();
+    let node = control_plane.node();
+    let admin = &control_plane.admin;
+    let upstream = |name: &str| json!({"name": name, "endpoints": [{"address": "127.0.0.1:9"}]});
+    let route = |name: &str, path: &str, upstream: &str| json!({"name": name, "match": {"path": {"prefix": path}}, "forward": {"upstream": upstream, "rewrite": {"prefix": "/"}}});
+    let request = json!({"url": "http://gateway.test/orders/7"});
+    let whole = json!({
+        "upstreams": [upstream("orders"), upstream("web")],
+        "routes": [route("orders", "/orders", "orders"), route("web", "/", "web")],
+        "tests": [
+            {"name": "orders", "request": request, "expect": {"route": "orders", "upstream": "orders", "target": "/7"}},
+            {"name": "no-dots", "request": {"url": "http://gateway.test/a%2fb"}, "expect": {"status": 400, "reason": "path_invalid"}},
+        ],
+    });
+    let applied = admin.ok("POST", "/v1/apply?wait=all", Some(&whole));
+    assert_eq!(applied.json()["created"].as_array().unwrap().len(), 6);
+    assert_ne!(applied.status, 202, "nodes take a configuration with tests: {}", applied.text());
+    let before = revision(&applied);
+
+    // A change elsewhere that takes the request away, and one that does not.
+    let refused = |response: Response| -> Value {
+        assert_eq!(response.status, 422, "{}", response.text());
+        response.json()["errors"].clone()
+    };
+    let taken = json!({"match": {"path": {"exact": "/orders/7"}}, "respond": {}});
+    let errors = refused(admin.send("PUT", "/v1/routes/new", Some(&taken)));
+    let detail = "expected \"orders\", but \"new\" wins; \"orders\": matches too, but comes later: the other has the better \
+                  kind of path: exact before template, prefix and regex";
+    assert_eq!(errors[0], json!({"resource": "test/orders", "pointer": "/expect/route", "detail": detail}));
+    assert_eq!(errors.as_array().unwrap().len(), 3, "upstream and target are told too: {errors}");
+    let errors = refused(admin.send("DELETE", "/v1/routes/orders", None));
+    assert!(
+        errors[0]["detail"].as_str().unwrap().ends_with("\"web\" wins; \"orders\": there is no such route"),
+        "{errors}"
+    );
+    let patch = json!({"routes": [route("orders", "/orders", "web")]});
+    let errors = refused(admin.send("POST", "/v1/apply?dry_run=true", Some(&patch)));
+    assert_eq!(errors[0]["detail"], "expected \"orders\", but it would be \"web\"");
+    admin.put("/v1/routes/harmless", &json!({"match": {"path": {"exact": "/x"}}, "respond": {}}));
+    assert_eq!(before + 1, admin.get("/v1/revisions")["revisions"][0]["revision"].as_u64().unwrap());
+
+    // What nobody knows before cannot be expected.
+    let unknown = json!({"request": request, "expect": {"status": 200}});
+    let errors = refused(admin.send("PUT", "/v1/tests/unknown", Some(&unknown)));
+    assert!(
+        errors[0]["pointer"] == "/expect/status" && errors[0]["detail"].as_str().unwrap().contains("nobody knows"),
+        "{errors}"
+    );
+    let chance = json!({
+        "routes": [{"name": "web", "match": {"path": {"prefix": "/"}},
+            "forward": {"split": [{"upstream": "web"}, {"upstream": "orders"}]}}],
+        "tests": [{"name": "chance", "request": {"url": "http://gateway.test/"}, "expect": {"upstream": "web"}}],
+    });
+    let errors = refused(admin.send("POST", "/v1/apply", Some(&chance)));
+    assert_eq!(errors[0]["pointer"], "/tests/0/expect/upstream");
+    assert_eq!(errors[0]["detail"], "chance decides between web and orders, so it cannot be expected");
+    assert_eq!(node.get("/x").status, 200);
+
+    // A node without a control plane runs them itself.
+    let folder = folder();
+    let file = folder.path().join("all.json");
+    let mut exported = admin.get("/v1/export");
+    fs::write(&file, exported.to_string()).unwrap();
+    let mut alone = Node::of(&["--config", file.to_str().unwrap()]);
+    alone.restart();
+    assert_eq!(alone.get("/x").status, 200);
+    exported["tests"][0]["expect"] = json!({"route": "web"});
+    fs::write(&file, exported.to_string()).unwrap();
+    let mut broken = Node::of(&["--config", file.to_str().unwrap()]);
+    broken.spawn();
+    assert_eq!(broken.wait(), Some(78));
+    assert!(broken.log().contains("/tests/0/expect/route (test/"), "{}", broken.log());
 }

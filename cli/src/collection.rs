@@ -16,7 +16,8 @@ pub(crate) fn collection(word: &str) -> Result<&'static str, String> {
         "upstream" | "upstreams" => Ok("upstreams"),
         "policy" | "policies" => Ok("policies"),
         "certificate" | "certificates" => Ok("certificates"),
-        _ => Err("there are routes, upstreams, policies and certificates".into()),
+        "test" | "tests" => Ok("tests"),
+        _ => Err("there are routes, upstreams, policies, certificates and tests".into()),
     }
 }
 

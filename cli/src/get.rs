@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// `routes`, `upstreams` or `policies`; the singular does too.
+    /// `routes`, `upstreams`, `policies`, `certificates` or `tests`; the singular does too.
     #[arg(value_parser = collection)]
     kind: &'static str,
     /// The name of one.
@@ -47,6 +47,7 @@ fn rows(kind: &str, resources: &[Value]) -> String {
     let headings: &[&str] = match kind {
         "routes" => &["NAME", "MATCH", "ACTION", "LABELS"],
         "upstreams" => &["NAME", "ENDPOINTS", "LABELS"],
+        "tests" => &["NAME", "REQUEST", "EXPECT", "LABELS"],
         _ => &["NAME", "KIND", "LABELS"],
     };
     let row = |resource: &Value| {
@@ -54,6 +55,7 @@ fn rows(kind: &str, resources: &[Value]) -> String {
         match kind {
             "routes" => cells.extend([conditions(&resource["match"]), action(resource)]),
             "upstreams" => cells.push(endpoints(&resource["endpoints"])),
+            "tests" => cells.extend([request(&resource["request"]), expectation(&resource["expect"])]),
             _ => cells.push(choice(resource, &["name", "labels", "global"])),
         }
         cells.push(labels(&resource["labels"]));
@@ -106,6 +108,17 @@ fn endpoints(endpoints: &Value) -> String {
     addresses.map(plain).collect::<Vec<_>>().join(",")
 }
 
+fn request(request: &Value) -> String {
+    let method = request["method"].as_str().unwrap_or("GET");
+    plain(&format!("{method} {}", request["url"].as_str().unwrap_or("?")))
+}
+
+fn expectation(expect: &Value) -> String {
+    let pairs = expect.as_object().into_iter().flatten();
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), plain);
+    pairs.map(|(name, value)| format!("{}={}", plain(name), text(value))).collect::<Vec<_>>().join(" ")
+}
+
 fn labels(labels: &Value) -> String {
     let pairs = labels.as_object().into_iter().flatten();
     pairs.map(|(key, value)| plain(&format!("{key}={}", value.as_str().unwrap_or("?")))).collect::<Vec<_>>().join(",")
@@ -129,6 +142,15 @@ mod tests {
             rows("routes", &[route]),
             "NAME    MATCH                            ACTION          LABELS\n\
              orders  GET a.example/orders/* +1 query  forward orders  team=pay\n"
+        );
+    }
+
+    #[test]
+    fn a_test_is_told_by_what_is_asked_and_expected() {
+        let test = json!({"name": "t", "request": {"url": "/x"}, "expect": {"route": "r", "status": 404}});
+        assert_eq!(
+            rows("tests", &[test]),
+            "NAME  REQUEST  EXPECT              LABELS\nt     GET /x   route=r status=404\n"
         );
     }
 

@@ -198,7 +198,8 @@ impl App {
                 telemetry.figures()
             }
         });
-        let committer = Arc::new(Committer::new(store.clone(), publisher.clone(), telemetry.clone()));
+        let committer =
+            Arc::new(Committer::new(store.clone(), publisher.clone(), telemetry.clone(), self.explainer.clone()));
         let state = ApiState {
             committer,
             publisher: publisher.clone(),

@@ -7,6 +7,7 @@ mod validity;
 
 use crate::{
     author::Author,
+    explain::Explainer,
     publisher::{Head, Publisher, fold},
     store::{AuditChange, Done, Draft, NewLine, Recalled, Store, StoreError, Write},
     telemetry::{CommitResult, StoreOperation, Telemetry},
@@ -147,6 +148,7 @@ struct Inner {
     store: Store,
     publisher: Arc<Publisher>,
     telemetry: Arc<Telemetry>,
+    explainer: Arc<dyn Explainer>,
     // One commit at a time in this process; the lock on the head row orders the processes.
     turn: Mutex<()>,
     // Bounds those who wait for their turn.
@@ -166,9 +168,14 @@ struct Worked {
 
 impl Committer {
     /// One for a process.
-    pub fn new(store: Store, publisher: Arc<Publisher>, telemetry: Arc<Telemetry>) -> Committer {
+    pub fn new(
+        store: Store,
+        publisher: Arc<Publisher>,
+        telemetry: Arc<Telemetry>,
+        explainer: Arc<dyn Explainer>,
+    ) -> Committer {
         let (turn, places) = (Mutex::new(()), Arc::new(Semaphore::new(MAX_WAITING)));
-        Committer { inner: Arc::new(Inner { store, publisher, telemetry, turn, places }) }
+        Committer { inner: Arc::new(Inner { store, publisher, telemetry, explainer, turn, places }) }
     }
 
     /// Carries out a proposal. Answers within 5 s when the database does not.
@@ -211,12 +218,12 @@ impl Inner {
         // Work it out on what is in memory, without any lock. A refusal, or nothing to do, is only as true as that is
         // new.
         let head = self.publisher.head();
-        let mut worked = work_out(proposal, head.clone()).await;
+        let mut worked = self.work_out(proposal, head.clone()).await;
         if !worked.as_ref().is_ok_and(|worked| !worked.changes.is_empty()) {
             self.publisher.refresh().await?;
             let newest = self.publisher.head();
             if newest.identity != head.identity {
-                worked = work_out(proposal, newest).await;
+                worked = self.work_out(proposal, newest).await;
             }
         }
         let mut worked = worked?;
@@ -234,10 +241,10 @@ impl Inner {
                     // Not what this process thinks it is: another history, or older.
                     write.release().await?;
                     self.publisher.refresh().await?;
-                    worked = work_out(proposal, self.publisher.head()).await?;
+                    worked = self.work_out(proposal, self.publisher.head()).await?;
                     continue;
                 };
-                worked = match work_out(proposal, head).await {
+                worked = match self.work_out(proposal, head).await {
                     Ok(worked) => worked,
                     Err(refused) => {
                         write.release().await?;
@@ -259,6 +266,28 @@ impl Inner {
             return self.make_stand(write, proposal, worked, shrinks.is_some()).await;
         }
         Err(unavailable("the configuration changes faster than it can be read; try again"))
+    }
+
+    // Runs the plan, checks the whole configuration and runs its tests, off the threads that answer.
+    async fn work_out(&self, proposal: &Arc<Proposal>, base: Arc<Head>) -> Result<Worked, CommitError> {
+        let (proposal, explainer) = (proposal.clone(), self.explainer.clone());
+        let working = move || {
+            let changes = (proposal.plan)(&base.snapshot)?;
+            if changes.len() > MAX_CHANGES {
+                return Err(CommitError::TooLarge { count: changes.len(), limit: MAX_CHANGES });
+            }
+            let snapshot = check(&base.snapshot, changes)?;
+            test(&snapshot, &*explainer)?;
+            let changes = base.snapshot.differing(&snapshot).into_iter().map(|key| match snapshot.get(&key) {
+                Some(entry) => Change::Put(entry.resource.clone()),
+                None => Change::Delete(key),
+            });
+            Ok(Worked { changes: changes.collect(), snapshot, base })
+        };
+        tokio::task::spawn_blocking(working).await.unwrap_or_else(|error| {
+            error!(%error, "a plan broke off");
+            Err(unavailable("the change could not be worked out; see the log of the control plane"))
+        })
     }
 
     // Writes, notifies, commits, and hands the new head on.
@@ -390,27 +419,6 @@ impl From<StoreError> for CommitError {
     }
 }
 
-/// Runs the plan and checks the whole configuration, off the threads that answer.
-async fn work_out(proposal: &Arc<Proposal>, base: Arc<Head>) -> Result<Worked, CommitError> {
-    let proposal = proposal.clone();
-    let working = move || {
-        let changes = (proposal.plan)(&base.snapshot)?;
-        if changes.len() > MAX_CHANGES {
-            return Err(CommitError::TooLarge { count: changes.len(), limit: MAX_CHANGES });
-        }
-        let snapshot = check(&base.snapshot, changes)?;
-        let changes = base.snapshot.differing(&snapshot).into_iter().map(|key| match snapshot.get(&key) {
-            Some(entry) => Change::Put(entry.resource.clone()),
-            None => Change::Delete(key),
-        });
-        Ok(Worked { changes: changes.collect(), snapshot, base })
-    };
-    tokio::task::spawn_blocking(working).await.unwrap_or_else(|error| {
-        error!(%error, "a plan broke off");
-        Err(unavailable("the change could not be worked out; see the log of the control plane"))
-    })
-}
-
 // What the audit says of each resource.
 fn audited(worked: &Worked) -> Vec<AuditChange> {
     let of = |change: &Change| {
@@ -431,6 +439,15 @@ pub(crate) fn check(base: &Snapshot, changes: Vec<Change>) -> Result<Snapshot, R
     let snapshot = base.with(changes).map_err(Refusal::Invalid)?;
     let outdated = validity::check(base, &snapshot, OffsetDateTime::now_utc());
     if outdated.is_empty() { Ok(snapshot) } else { Err(Refusal::Invalid(outdated)) }
+}
+
+/// Runs the tests of the configuration; the refusal has every broken one.
+pub(crate) fn test(snapshot: &Snapshot, explainer: &dyn Explainer) -> Result<(), Refusal> {
+    if snapshot.tests().is_empty() {
+        return Ok(());
+    }
+    let broken = explainer.broken_tests(snapshot);
+    if broken.is_empty() { Ok(()) } else { Err(Refusal::Invalid(broken)) }
 }
 
 /// The head under the lock, folded onto an older one; `None` when it does not follow from that.

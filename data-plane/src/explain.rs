@@ -20,14 +20,30 @@ use http::{HeaderMap, header};
 use policies::{Acting, Verdict};
 use proto::{
     explain::Description,
+    invalid::Invalid,
+    name::Name,
     pb::{self, explanation::Outcome},
+    resource::{Kind, ResourceKey},
     snapshot::Snapshot,
 };
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 /// Whatever the configuration is.
 const NODE: &str = "node: its settings (trusted proxies, limits of heads and bodies, listeners and their ports) are taken \
                     for the defaults, and it is not short of memory";
+
+/// How long all tests together may take.
+const TESTS_WITHIN: Duration = Duration::from_secs(2);
+
+/// Whether the routes that lost are told too, for which all have to be looked at.
+#[derive(Clone, Copy)]
+enum Losers {
+    Told,
+    Left,
+}
 
 /// Tells what a node would do. It keeps the router of the last configuration that it was asked about, for the next is
 /// built from that: whoever asks about one after another pays for the difference.
@@ -42,23 +58,78 @@ pub struct Explainer {
 impl Explainer {
     /// What a node that runs this would do with the request.
     pub fn explain(&self, snapshot: &Snapshot, request: &Description) -> pb::Explanation {
-        let router = self.router(snapshot);
-        let mut told = pb::Explanation::default();
-        let outcome = self.walk(&router, request, &mut told);
-        told.outcome = Some(outcome.unwrap_or_else(|error| Outcome::Refused(refused(&error))));
+        let mut told = self.foretell(&self.router(snapshot), request, Losers::Told);
         told.depends_on.push(NODE.into());
         told
     }
 
-    // The same steps as those of a request, in their order.
-    fn walk(&self, router: &Router, request: &Description, told: &mut pb::Explanation) -> Result<Outcome, Error> {
+    /// The tests of the configuration that are broken, each with what is expected and what would happen.
+    pub fn broken_tests(&self, snapshot: &Snapshot) -> Vec<Invalid> {
+        if snapshot.tests().is_empty() {
+            return Vec::new();
+        }
+        let (started, router) = (Instant::now(), self.router(snapshot));
+        let mut broken = Vec::new();
+        for test in snapshot.tests().values() {
+            let told = self.foretell(&router, &test.request, Losers::Left);
+            broken.extend(test.broken(&told, |route| self.why_not(&router, &test.request, route)));
+            if started.elapsed() > TESTS_WITHIN {
+                let (resource, pointer) = (Some(ResourceKey::new(Kind::Test, test.name.clone())), String::new());
+                let detail = format!("the tests take longer than {} s together; have fewer", TESTS_WITHIN.as_secs());
+                broken.push(Invalid { resource, pointer, detail });
+                break;
+            }
+        }
+        broken
+    }
+
+    fn foretell(&self, router: &Router, request: &Description, losers: Losers) -> pb::Explanation {
+        let mut told = pb::Explanation::default();
+        let outcome = self.walk(router, request, losers, &mut told);
+        told.outcome = Some(outcome.unwrap_or_else(|error| Outcome::Refused(refused(&error))));
+        told
+    }
+
+    // Why that route does not win.
+    fn why_not(&self, router: &Router, request: &Description, route: &Name) -> String {
+        let key = ResourceKey::new(Kind::Route, route.clone());
+        let Some(route) = router.snapshot().get(&key).and_then(|entry| entry.checked.as_route()) else {
+            return "there is no such route".into();
+        };
+        let admitted = self.admit(request);
+        let why = admitted.map(|(visit, _)| {
+            let found = router.find(&visit.head());
+            lost::why(route, &visit.head(), found.as_ref().map(|found| &*found.route.route))
+        });
+        why.unwrap_or_else(|error| error.to_string())
+    }
+
+    // The request as a node has it before it looks for a route, and the headers that the client sent.
+    fn admit(&self, request: &Description) -> Result<(Visit, HeaderMap), Error> {
         let (head, framing) = read_head(request.head(), &self.settings)?;
         let sent = head.headers().clone();
         let mut visit = Visit::new(head, framing, request.client, (&request.listener, request.scheme));
         visit.admit()?;
+        Ok((visit, sent))
+    }
+
+    // The same steps as those of a request, in their order.
+    fn walk(
+        &self,
+        router: &Router,
+        request: &Description,
+        losers: Losers,
+        told: &mut pb::Explanation,
+    ) -> Result<Outcome, Error> {
+        let (mut visit, sent) = self.admit(request)?;
         told.request = Some(admitted(&visit));
         let found = router.find(&visit.head());
-        lost::tell(router.snapshot(), &visit.head(), found.as_ref().map(|found| &*found.route.route), told);
+        match losers {
+            Losers::Told => {
+                lost::tell(router.snapshot(), &visit.head(), found.as_ref().map(|found| &*found.route.route), told);
+            }
+            Losers::Left => {}
+        }
         let Found { route, captures } = found.ok_or(Error::NoRoute)?;
         let captured = route.variables.iter().enumerate();
         let captured = captured.filter_map(|(at, name)| Some((name, captures.get(at, visit.context.path())?)));

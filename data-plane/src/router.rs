@@ -199,6 +199,8 @@ fn affected<'s>(snapshot: &'s Snapshot, changed: &'s BTreeSet<ResourceKey>) -> O
         match key.kind {
             // Handshakes look it up; the upstreams that refer to it are among what changed.
             Kind::Certificate => {}
+            // They tell nodes nothing.
+            Kind::Test => {}
             Kind::Route => {
                 affected.insert(key);
             }
@@ -210,7 +212,7 @@ fn affected<'s>(snapshot: &'s Snapshot, changed: &'s BTreeSet<ResourceKey>) -> O
                             affected.insert(referrer);
                         }
                         Kind::Upstream => affected.extend(snapshot.referrers(referrer)),
-                        Kind::Certificate | Kind::Policy => {}
+                        Kind::Certificate | Kind::Policy | Kind::Test => {}
                     }
                 }
             }

@@ -13,7 +13,10 @@ pub(crate) mod keeper;
 pub(crate) mod mailbox;
 pub(crate) mod state;
 
-use crate::router::{LiveRouter, Retired, Router};
+use crate::{
+    explain::Explainer,
+    router::{LiveRouter, Retired, Router},
+};
 use assembly::Whole;
 use disk::Stored;
 use file::FileFaults;
@@ -141,6 +144,11 @@ impl Builder {
             let build = || {
                 let changes = differences(previous.snapshot(), file.resources())?;
                 let snapshot = previous.snapshot().with(changes)?;
+                // Whoever has no control plane has nobody else to run them.
+                let broken = Explainer::default().broken_tests(&snapshot);
+                if !broken.is_empty() {
+                    return Err(Flaw::Faults(broken));
+                }
                 let revision = previous.revision() + 1;
                 let identity = Identity { history: FILE_HISTORY, revision, root: snapshot.root() };
                 Ok(((self.build)(&snapshot, Some(identity), Some(&previous)), identity))

@@ -25,6 +25,12 @@ pub fn example(kind: Kind) -> Value {
             "forward": {"upstream": "orders", "rewrite": {"prefix": "/"}},
             "policies": [{"ref": "hide-server"}],
         }),
+        Kind::Test => json!({
+            "name": "orders-are-for-orders",
+            "labels": {"team": "pay"},
+            "request": {"method": "GET", "url": "https://api.example.com/orders/7"},
+            "expect": {"route": "orders", "upstream": "orders", "target": "/7"},
+        }),
         Kind::Upstream => json!({
             "name": "orders",
             "labels": {"team": "pay"},

@@ -128,6 +128,7 @@ fn encode(kind: Kind, message: &DynamicMessage) -> Bytes {
         Kind::Certificate => through::<pb::Certificate>(message),
         Kind::Policy => through::<pb::Policy>(message),
         Kind::Route => through::<pb::Route>(message),
+        Kind::Test => through::<pb::Test>(message),
         Kind::Upstream => through::<pb::Upstream>(message),
     }
 }

@@ -29,4 +29,5 @@ pub mod secret;
 pub mod shards;
 pub mod snapshot;
 pub mod template;
+pub mod test;
 pub mod upstream;

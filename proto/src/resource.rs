@@ -17,12 +17,14 @@ pub enum Kind {
     Policy,
     /// What to match and what to do.
     Route,
+    /// What must hold of a request.
+    Test,
     /// The servers behind a name.
     Upstream,
 }
 
 /// All kinds, in their order.
-pub const KINDS: [Kind; 4] = [Kind::Certificate, Kind::Policy, Kind::Route, Kind::Upstream];
+pub const KINDS: [Kind; 5] = [Kind::Certificate, Kind::Policy, Kind::Route, Kind::Test, Kind::Upstream];
 
 impl Kind {
     /// The kind's name in the singular: `route`.
@@ -31,6 +33,7 @@ impl Kind {
             Kind::Certificate => "certificate",
             Kind::Policy => "policy",
             Kind::Route => "route",
+            Kind::Test => "test",
             Kind::Upstream => "upstream",
         }
     }
@@ -41,6 +44,7 @@ impl Kind {
             Kind::Certificate => "certificates",
             Kind::Policy => "policies",
             Kind::Route => "routes",
+            Kind::Test => "tests",
             Kind::Upstream => "upstreams",
         }
     }
@@ -51,6 +55,7 @@ impl Kind {
             Kind::Certificate => "portico.v1.Certificate",
             Kind::Policy => "portico.v1.Policy",
             Kind::Route => "portico.v1.Route",
+            Kind::Test => "portico.v1.Test",
             Kind::Upstream => "portico.v1.Upstream",
         }
     }

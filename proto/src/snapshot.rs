@@ -16,6 +16,7 @@ use crate::{
     resource::{Change, Hash, Kind, MAX_PAYLOAD, Resource, ResourceKey},
     route::{Action, Route},
     shards::{SHARDS, Shards, shard_of, shard_of_hash, shard_of_parts},
+    test::Test,
     upstream::{Protocol, Upstream},
 };
 use checked::CLIENT_CERTIFICATE;
@@ -27,6 +28,9 @@ use std::{
 
 /// The most regex routes of one host: they are tried one by one.
 pub const MAX_REGEX_ROUTES: usize = 64;
+
+/// The most tests: all of them run with every change.
+pub const MAX_TESTS: usize = 1_000;
 
 /// Features of a configuration that this program knows; a resource that requires another is refused.
 pub const FEATURES: [&str; 0] = [];
@@ -47,6 +51,8 @@ pub struct Snapshot {
     // How many regex routes a host has.
     regexes: Shards<String, usize>,
     server_names: ServerNames,
+    // Few, and looked at with every change.
+    tests: Arc<BTreeMap<Name, Arc<Test>>>,
 }
 
 /// One resource: as it travels, and checked.
@@ -76,6 +82,7 @@ impl Snapshot {
             matches: Shards::default(),
             regexes: Shards::default(),
             server_names: ServerNames::default(),
+            tests: Arc::default(),
         }
     }
 
@@ -104,6 +111,7 @@ impl Snapshot {
         next.check_matches(self, &touched, &mut invalid);
         next.check_server_names(self, &touched, &mut invalid);
         next.check_upgrades(self, &touched, &mut invalid);
+        next.check_tests(&touched, &mut invalid);
         if !invalid.is_empty() {
             return Err(invalid);
         }
@@ -154,6 +162,11 @@ impl Snapshot {
     /// All policies that stand under `policies`.
     pub fn policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
         self.entries().filter_map(|entry| entry.checked.as_policy())
+    }
+
+    /// All tests, by name.
+    pub fn tests(&self) -> &BTreeMap<Name, Arc<Test>> {
+        &self.tests
     }
 
     /// Which certificate is taken for which name.
@@ -209,6 +222,9 @@ impl Snapshot {
                 referrers.push(key.clone());
             }
         }
+        if let Some(test) = entry.checked.as_test() {
+            Arc::make_mut(&mut self.tests).insert(test.name.clone(), test.clone());
+        }
         self.entries.shard_mut(shard).insert(key, entry);
         self.len += 1;
     }
@@ -219,6 +235,9 @@ impl Snapshot {
             return;
         }
         let Some(entry) = self.entries.shard_mut(shard).remove(key) else { return };
+        if entry.checked.as_test().is_some() {
+            Arc::make_mut(&mut self.tests).remove(&key.name);
+        }
         self.len -= 1;
         for (target, _) in entry.checked.references() {
             let references = self.references.shard_mut(shard);
@@ -358,6 +377,15 @@ impl Snapshot {
                 );
                 invalid.push(Invalid { resource: Some(key.clone()), pointer: "/forward/upgrades".into(), detail });
             }
+        }
+    }
+
+    fn check_tests(&self, touched: &BTreeSet<ResourceKey>, invalid: &mut Vec<Invalid>) {
+        if self.tests.len() > MAX_TESTS
+            && let Some(key) = touched.iter().find(|key| key.kind == Kind::Test)
+        {
+            let detail = format!("a configuration has at most {MAX_TESTS} tests, for all run with every change");
+            invalid.push(Invalid { resource: Some(key.clone()), pointer: String::new(), detail });
         }
     }
 

@@ -11,7 +11,7 @@ use super::{
     selector::Selector,
     write::{Write, Written, problem_of, refused},
 };
-use crate::commit::{CommitError, Refusal, check, shrinks};
+use crate::commit::{CommitError, Refusal, check, shrinks, test};
 use axum::{body::Body, response::Response};
 use http::{StatusCode, header};
 use proto::{
@@ -107,7 +107,10 @@ fn try_out(
 ) -> Result<Response, Problem> {
     let head = call.state.publisher.head();
     let before = &head.snapshot;
-    let after = plan(before).and_then(|changes| check(before, changes));
+    let after = plan(before).and_then(|changes| {
+        let after = check(before, changes)?;
+        test(&after, &*call.state.explainer).map(|()| after)
+    });
     let after = after.map_err(|refusal| refused(refusal, |key| bundle.place(key)))?;
     if let Some((from, to)) = shrinks(before, &after).filter(|_| !confirm_shrink) {
         return Err(problem_of(CommitError::Shrinks { from, to }, |_| None));

@@ -27,7 +27,7 @@ impl Bundle {
     /// Reads a body. Faults within it are told when it is put to a configuration, for that may have more.
     pub(crate) fn read(body: &Value) -> Result<Bundle, Problem> {
         let Value::Object(object) = body else {
-            let detail = "the body is not an object with lists of routes, upstreams, policies and certificates";
+            let detail = "the body is not an object with lists of routes, upstreams, policies, certificates and tests";
             return Err(Problem::invalid(&[fault("", detail)], |_| None));
         };
         let (resources, places) = (Vec::new(), BTreeMap::new());

@@ -30,7 +30,14 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
-use proto::{explain::Description, pb, snapshot::Snapshot};
+use proto::{
+    explain::Description,
+    invalid::Invalid,
+    name::Name,
+    pb,
+    resource::{Kind, ResourceKey},
+    snapshot::Snapshot,
+};
 use serde_json::Value;
 use std::{
     net::SocketAddr,
@@ -74,6 +81,15 @@ impl Explainer for Echo {
         let request = pb::AdmittedRequest { path, ..Default::default() };
         pb::Explanation { request: Some(request), ..Default::default() }
     }
+
+    // Whoever calls a test so has it broken.
+    fn broken_tests(&self, snapshot: &Snapshot) -> Vec<Invalid> {
+        let broken = snapshot.tests().keys().filter(|name| name.as_str().starts_with("broken"));
+        let key = |name: &Name| ResourceKey::new(Kind::Test, name.clone());
+        broken
+            .map(|name| Invalid { resource: Some(key(name)), pointer: "/expect".into(), detail: "x".into() })
+            .collect()
+    }
 }
 
 // === impl Api ===
@@ -91,7 +107,7 @@ impl Api {
         let nodes = Arc::new(Nodes::new("here".into(), telemetry.clone()));
         let fleet = Arc::new(Fleet::new(nodes.clone(), access.clone(), store.clone(), telemetry.clone()));
         let state = ApiState {
-            committer: Arc::new(Committer::new(store.clone(), publisher.clone(), telemetry.clone())),
+            committer: Arc::new(Committer::new(store.clone(), publisher.clone(), telemetry.clone(), Arc::new(Echo))),
             fleet: fleet.clone(),
             access: access.clone(),
             refusals: Arc::new(Refusals::new(telemetry.clone())),

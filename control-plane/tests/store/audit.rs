@@ -2,6 +2,7 @@
 
 use crate::{
     commits::retrying,
+    front::NoNode,
     harness::{Database, Instance, key, on_both, proposal, route},
 };
 use control_plane::{
@@ -36,7 +37,7 @@ async fn ids(instance: &Instance, filter: AuditFilter) -> Vec<u64> {
 /// The same control plane, keeping so many lines.
 fn keeping(instance: &Instance, lines: u64) -> Committer {
     let store = instance.store.clone().with_audit_retention(lines);
-    Committer::new(store, instance.publisher.clone(), Arc::new(Telemetry::default()))
+    Committer::new(store, instance.publisher.clone(), Arc::new(Telemetry::default()), Arc::new(NoNode))
 }
 
 fn put(name: &str, body: usize) -> Proposal {

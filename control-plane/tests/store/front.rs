@@ -10,6 +10,7 @@ use hyper_util::rt::TokioIo;
 use proto::{
     explain::Description,
     identity::Identity,
+    invalid::Invalid,
     pb::{self, control_message, discovery_client::DiscoveryClient, node_message},
     resource::{Change, Resource},
     snapshot::Snapshot,
@@ -81,6 +82,10 @@ pub(crate) struct NoNode;
 impl Explainer for NoNode {
     fn explain(&self, _snapshot: &Snapshot, _request: &Description) -> pb::Explanation {
         pb::Explanation::default()
+    }
+
+    fn broken_tests(&self, _snapshot: &Snapshot) -> Vec<Invalid> {
+        Vec::new()
     }
 }
 

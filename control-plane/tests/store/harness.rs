@@ -1,5 +1,6 @@
 //! Databases, one a case, and control planes without their ports.
 
+use crate::front::NoNode;
 use control_plane::{
     author::Author,
     commit::{CommitError, Committed, Committer, Plan, Proposal},
@@ -233,7 +234,7 @@ async fn open(url: &str, retention: u64, keys: &[&str]) -> Instance {
     let store = Store::open(url, retention, seal(keys)).await.unwrap();
     let telemetry = Arc::new(Telemetry::default());
     let publisher = Arc::new(Publisher::open(store.clone(), telemetry.clone()).await.unwrap());
-    let committer = Committer::new(store.clone(), publisher.clone(), telemetry);
+    let committer = Committer::new(store.clone(), publisher.clone(), telemetry, Arc::new(NoNode));
     let learner = publisher.clone();
     let learning = tokio::spawn(async move { learner.run().await });
     Instance { store, publisher, committer, learning }

@@ -39,6 +39,12 @@ pub(super) fn tell(snapshot: &Snapshot, head: &Head<'_>, winner: Option<&Route>,
     told.lost_omitted = omitted;
 }
 
+/// Why a route does not get the request, which another gets.
+pub(super) fn why(route: &Route, head: &Head<'_>, winner: Option<&Route>) -> String {
+    let best = winner.and_then(|winner| rank(winner, head).ok());
+    Lost::new(route, head).tell(head, best).why
+}
+
 fn rank<'r>(route: &'r Route, head: &Head<'_>) -> Result<Rank, Miss<'r>> {
     route.matches.find(head).map(|(host, _)| route.matches.rank(route.priority, host))
 }

@@ -107,7 +107,7 @@ impl ConfigFile {
             Value::Null => faults.note("the file is empty; write `routes: []` for a configuration of nothing"),
             Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
                 faults.note(
-                    "a configuration is an object: {routes: […], upstreams: […], policies: […], certificates: […]}",
+                    "a configuration is an object: {routes: […], upstreams: […], policies: […], certificates: […], tests: […]}",
                 );
             }
         }

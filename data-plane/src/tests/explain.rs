@@ -12,7 +12,7 @@ use proto::{
     snapshot::Snapshot,
 };
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, net::SocketAddr};
+use std::{collections::BTreeSet, net::SocketAddr, time::Instant};
 
 /// The upstreams that there are.
 const UPSTREAMS: [&str; 3] = ["u0", "u1", "u2"];
@@ -346,4 +346,38 @@ fn what_is_foretold_is_what_a_node_does() {
     });
     result.unwrap_or_else(|error| panic!("{error}"));
     assert!(kinds.iter().all(|count| *count > 10), "too few of a kind: {kinds:?}");
+}
+
+// `cargo test -p data-plane --lib tests_cost -- --ignored --nocapture`
+#[test]
+#[ignore = "a figure, for whoever asks"]
+fn tests_cost_little_among_many_routes() {
+    let route = |n: usize| {
+        let matches = json!({"hosts": [format!("h{}.example", n % 100)], "path": {"prefix": format!("/r{n}")}});
+        (Kind::Route, json!({"name": format!("r{n}"), "match": matches, "respond": {}}))
+    };
+    let test = |n: usize| {
+        let url = format!("http://h{}.example/r{n}/x", n % 100);
+        (
+            Kind::Test,
+            json!({"name": format!("t{n}"), "request": {"url": url}, "expect": {"route": format!("r{n}"), "status": 200}}),
+        )
+    };
+    let resources: Vec<_> = (0..10_000).map(route).chain((0..100).map(|n| test(n * 97))).collect();
+    let mut snapshot = build(&Snapshot::empty(), &resources).unwrap();
+    let explainer = Explainer::default();
+    let started = Instant::now();
+    assert_eq!(explainer.broken_tests(&snapshot), []);
+    println!("100 tests among 10,000 routes, router built anew: {:?}", started.elapsed());
+    let mut times = Vec::new();
+    for n in 0..100 {
+        let (kind, mut changed) = route(n);
+        changed["respond"] = json!({"body": "new"});
+        snapshot = build(&snapshot, &[(kind, changed)]).unwrap();
+        let started = Instant::now();
+        assert_eq!(explainer.broken_tests(&snapshot), []);
+        times.push(started.elapsed());
+    }
+    times.sort();
+    println!("after a change of one route: p50 {:?}, p99 {:?}", times[50], times[98]);
 }

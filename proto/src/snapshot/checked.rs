@@ -8,6 +8,7 @@ use crate::{
     policy::{Attachment, Policy},
     resource::{Kind, Resource, ResourceKey},
     route::Route,
+    test::Test,
     upstream::Upstream,
 };
 use prost::Message;
@@ -25,6 +26,8 @@ pub enum Checked {
     Policy(Arc<Policy>),
     /// A route.
     Route(Arc<Route>),
+    /// A test.
+    Test(Arc<Test>),
     /// An upstream.
     Upstream(Arc<Upstream>),
 }
@@ -46,6 +49,10 @@ impl Checked {
                 let message = decode::<pb::Route>(resource, faults)?;
                 Route::check(&message, faults).map(Arc::new).map(Checked::Route)
             }
+            Kind::Test => {
+                let message = decode::<pb::Test>(resource, faults)?;
+                Test::check(&message, faults).map(Arc::new).map(Checked::Test)
+            }
             Kind::Upstream => {
                 let message = decode::<pb::Upstream>(resource, faults)?;
                 Upstream::check(&message, faults).map(Arc::new).map(Checked::Upstream)
@@ -63,6 +70,7 @@ impl Checked {
             Checked::Certificate(certificate) => &certificate.name,
             Checked::Policy(policy) => &policy.name,
             Checked::Route(route) => &route.name,
+            Checked::Test(test) => &test.name,
             Checked::Upstream(upstream) => &upstream.name,
         }
     }
@@ -73,6 +81,7 @@ impl Checked {
             Checked::Certificate(certificate) => &certificate.labels,
             Checked::Policy(policy) => &policy.labels,
             Checked::Route(route) => &route.labels,
+            Checked::Test(test) => &test.labels,
             Checked::Upstream(upstream) => &upstream.labels,
         }
     }
@@ -87,7 +96,8 @@ impl Checked {
             policies.iter().enumerate().filter_map(reference).collect()
         };
         match self {
-            Checked::Certificate(_) | Checked::Policy(_) => Vec::new(),
+            // What a test expects need not be there: then it is broken, and that is told.
+            Checked::Certificate(_) | Checked::Policy(_) | Checked::Test(_) => Vec::new(),
             Checked::Upstream(upstream) => {
                 let certificate = upstream.tls.as_ref().and_then(|tls| tls.client_certificate.clone());
                 let certificate =
@@ -106,7 +116,7 @@ impl Checked {
     pub fn as_route(&self) -> Option<&Arc<Route>> {
         match self {
             Checked::Route(route) => Some(route),
-            Checked::Certificate(_) | Checked::Policy(_) | Checked::Upstream(_) => None,
+            Checked::Certificate(_) | Checked::Policy(_) | Checked::Test(_) | Checked::Upstream(_) => None,
         }
     }
 
@@ -114,7 +124,7 @@ impl Checked {
     pub fn as_upstream(&self) -> Option<&Arc<Upstream>> {
         match self {
             Checked::Upstream(upstream) => Some(upstream),
-            Checked::Certificate(_) | Checked::Policy(_) | Checked::Route(_) => None,
+            Checked::Certificate(_) | Checked::Policy(_) | Checked::Route(_) | Checked::Test(_) => None,
         }
     }
 
@@ -122,7 +132,7 @@ impl Checked {
     pub fn as_policy(&self) -> Option<&Arc<Policy>> {
         match self {
             Checked::Policy(policy) => Some(policy),
-            Checked::Certificate(_) | Checked::Route(_) | Checked::Upstream(_) => None,
+            Checked::Certificate(_) | Checked::Route(_) | Checked::Test(_) | Checked::Upstream(_) => None,
         }
     }
 
@@ -130,7 +140,15 @@ impl Checked {
     pub fn as_certificate(&self) -> Option<&Arc<Certificate>> {
         match self {
             Checked::Certificate(certificate) => Some(certificate),
-            Checked::Policy(_) | Checked::Route(_) | Checked::Upstream(_) => None,
+            Checked::Policy(_) | Checked::Route(_) | Checked::Test(_) | Checked::Upstream(_) => None,
+        }
+    }
+
+    /// The test, if it is one.
+    pub fn as_test(&self) -> Option<&Arc<Test>> {
+        match self {
+            Checked::Test(test) => Some(test),
+            Checked::Certificate(_) | Checked::Policy(_) | Checked::Route(_) | Checked::Upstream(_) => None,
         }
     }
 }

@@ -44,3 +44,27 @@ async fn a_draft_is_checked_as_a_whole_and_not_stored() {
         ["/draft/routes/1/name", "/draft/roads", "/draft/routes/0/labels/a", "/draft/routes/0/forward/upstream"];
     assert_eq!(pointers(&problem), expect);
 }
+
+#[tokio::test]
+async fn a_broken_test_refuses_every_kind_of_write() {
+    let api = Api::start().await;
+    let request = json!({"url": "http://a/"});
+    let test = |name: &str| json!({"name": name, "request": request, "expect": {"route": "r"}});
+    api.put("/v1/tests/right", &test("right")).await.check(201);
+    let refused = |answer: super::Answer, pointer: &str, resource: Value| {
+        let problem = answer.check_problem(422, "invalid-configuration");
+        assert_eq!((pointers(&problem), &problem["errors"][0]["resource"]), (vec![pointer], &resource));
+    };
+    refused(api.put("/v1/tests/broken", &test("broken")).await, "/expect", Value::Null);
+    refused(api.post("/v1/tests", &test("broken")).await, "/expect", Value::Null);
+    for dry_run in ["", "?dry_run=true"] {
+        let body = json!({"tests": [test("right"), test("broken")]});
+        refused(api.post(&format!("/v1/apply{dry_run}"), &body).await, "/tests/1/expect", Value::Null);
+    }
+    let listed = api.get("/v1/tests").await.check(200).json();
+    assert_eq!(listed["tests"], json!([test("right")]));
+    // What cannot be is told where it is written.
+    let wrong = json!({"request": {"url": ""}, "expect": {"statsu": 1}});
+    let problem = api.put("/v1/tests/wrong", &wrong).await.check_problem(422, "invalid-configuration");
+    assert_eq!(pointers(&problem), ["/expect/statsu", "/request/url", "/expect"]);
+}
