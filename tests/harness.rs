@@ -10,6 +10,7 @@ pub(crate) mod meddler;
 pub(crate) mod ports;
 pub(crate) mod postgres;
 pub(crate) mod process;
+pub(crate) mod prometheus;
 pub(crate) mod stack;
 pub(crate) mod trial;
 pub(crate) mod upstream;

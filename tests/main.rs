@@ -15,6 +15,7 @@ mod health;
 mod hsts;
 mod limits;
 mod no_request_lost;
+mod prometheus;
 mod refused;
 mod restart;
 mod retries;

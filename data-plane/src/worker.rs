@@ -158,7 +158,7 @@ impl Worker {
         }
         upkeep.abort();
         local.end();
-        last.keep(local.counters.counts());
+        last.keep(local.counts());
         local.log.hand_off();
     }
 }
@@ -170,8 +170,12 @@ async fn upkeep(clients: Rc<Clients>, mut scrapes: Scrapes) {
     for tick in 1_u32.. {
         loop {
             tokio::select! {
-                _ = ticks.tick() => break,
-                Some(scrape) = scrapes.asked() => drop(scrape.send(local.counters.counts())),
+                due = ticks.tick() => {
+                    // What keeps the worker from its clock keeps it from requests.
+                    local.counters.lag.borrow_mut().observe(due.elapsed());
+                    break;
+                }
+                Some(scrape) = scrapes.asked() => drop(scrape.send(local.counts())),
             }
         }
         clients.tick();

@@ -22,7 +22,9 @@ impl Process {
     /// Starts a program, its standard output and error going to the end of a file in a folder.
     pub(crate) fn start(name: &str, mut command: impl std::borrow::BorrowMut<Command>, folder: &Path) -> Process {
         let command = command.borrow_mut();
-        for (variable, _) in std::env::vars().filter(|(variable, _)| variable.starts_with("PORTICO_")) {
+        for (variable, _) in
+            std::env::vars().filter(|(variable, _)| variable.starts_with("PORTICO_") || variable.starts_with("OTEL_"))
+        {
             if command.get_envs().all(|(set, _)| set.to_str() != Some(&variable)) {
                 command.env_remove(variable);
             }

@@ -19,6 +19,7 @@ pub(crate) struct ControlPlane {
     pub(crate) admin: Admin,
     pub(crate) discovery: SocketAddr,
     database: String,
+    arguments: Vec<String>,
     // Before the folder, which holds its log, so that it is dropped first.
     process: Option<Process>,
     folder: TempDir,
@@ -43,19 +44,25 @@ pub(crate) fn folder() -> TempDir {
 impl ControlPlane {
     /// Starts one on SQLite.
     pub(crate) fn start() -> ControlPlane {
+        ControlPlane::start_with(&[])
+    }
+
+    /// The same with more settings.
+    pub(crate) fn start_with(arguments: &[&str]) -> ControlPlane {
         let folder = folder();
         let database = format!("sqlite:{}", folder.path().join("portico.db").display());
-        ControlPlane::start_in(folder, database)
+        ControlPlane::start_in(folder, database, arguments)
     }
 
     /// Starts one on another database.
     pub(crate) fn start_on(database: String) -> ControlPlane {
-        ControlPlane::start_in(folder(), database)
+        ControlPlane::start_in(folder(), database, &[])
     }
 
-    fn start_in(folder: TempDir, database: String) -> ControlPlane {
-        let admin = Admin { address: ports::free() };
-        let mut control_plane = ControlPlane { admin, discovery: ports::free(), database, folder, process: None };
+    fn start_in(folder: TempDir, database: String, arguments: &[&str]) -> ControlPlane {
+        let (admin, discovery) = (Admin { address: ports::free() }, ports::free());
+        let arguments = arguments.iter().map(|argument| argument.to_string()).collect();
+        let mut control_plane = ControlPlane { admin, discovery, database, arguments, folder, process: None };
         control_plane.restart();
         control_plane
     }
@@ -81,6 +88,7 @@ impl ControlPlane {
             .args(["--database", &self.database])
             .arg("--data-dir")
             .arg(self.folder.path())
+            .args(&self.arguments)
             .env("PORTICO_ADMIN_TOKEN", TOKEN)
             .env("PORTICO_JOIN_TOKEN", JOIN_TOKEN);
         self.process = Some(Process::start("control-plane", command, self.folder.path()));

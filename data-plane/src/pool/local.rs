@@ -11,9 +11,13 @@ use super::{
 };
 use fastrand::Rng;
 use foldhash::HashMap;
-use proto::upstream::{Address, Upstream};
+use proto::{
+    name::Name,
+    upstream::{Address, Upstream},
+};
 use std::{
     cell::{Cell, RefCell},
+    collections::BTreeMap,
     rc::{Rc, Weak},
     sync::Arc,
     time::{Duration, Instant},
@@ -102,6 +106,20 @@ impl Upstreams {
             None => false,
         });
         self.endpoints.borrow_mut().retain(|_, endpoint| endpoint.strong_count() > 0);
+    }
+
+    /// How many connections nobody uses now, by upstream.
+    pub(crate) fn idle(&self) -> BTreeMap<Name, u64> {
+        let pools = self.pools.borrow();
+        let mut idle = BTreeMap::new();
+        for pool in pools.values().filter_map(Weak::upgrade) {
+            // Some are told of twice.
+            let live = pool.live.borrow();
+            let endpoints = live.endpoints().map(|endpoint| (endpoint.endpoint.id, endpoint.idle.borrow().len()));
+            let of_pool: usize = endpoints.collect::<BTreeMap<_, _>>().into_values().sum();
+            *idle.entry(pool.pool.name().clone()).or_default() += of_pool as u64;
+        }
+        idle
     }
 
     /// The id of a new span, not 0.

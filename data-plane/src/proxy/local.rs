@@ -10,7 +10,7 @@ use crate::{
     telemetry::{
         Telemetry,
         access_log::LogBuffer,
-        counters::{Counters, RouteSeries},
+        counters::{Counters, Counts, RouteSeries},
     },
 };
 use bytes::BytesMut;
@@ -114,6 +114,11 @@ impl Local {
     /// The id of a new request, and its trace: both are the same number.
     pub(crate) fn identify(&self) -> (HeaderValue, Trace) {
         self.ids.borrow_mut().next()
+    }
+
+    /// A copy of all that is counted, for whoever scrapes.
+    pub(crate) fn counts(&self) -> Counts {
+        Counts { idle: self.upstreams.idle(), ..self.counters.counts() }
     }
 
     /// No request is left: what goes on beside requests ends.

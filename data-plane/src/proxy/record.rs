@@ -65,6 +65,7 @@ impl Record {
     pub(super) fn begin(local: Rc<Local>, peer: Rc<Peer>, request: Request<RequestBody>) -> (Box<Record>, RequestBody) {
         let (mut parts, body) = request.into_parts();
         let context = Context::begin(parts.method, &parts.uri, parts.headers, &peer, local.identify());
+        count(&local.counters.in_flight, 1);
         let record = Record {
             started: peer.wire.begun(),
             context,
@@ -242,6 +243,12 @@ impl Record {
             counters.fail(upstream, reason, fault);
         }
         count(&counters.retries, u64::from(self.attempts.retries()));
+        counters.in_flight.set(counters.in_flight.get().saturating_sub(1));
+        let received = self.upload.as_ref().map_or(self.received, |upload| upload.bytes());
+        route.map_or(counters.no_route(), |route| &route.series).add_bodies(received, self.sent);
+        if let Some(upstream) = upstream {
+            self.attempts.count(&counters.upstream(upstream), &context.method);
+        }
         let client;
         let header = |headers: &HeaderMap, name| headers.get(name).cloned();
         let user_agent = header(&context.headers, header::USER_AGENT);
@@ -269,7 +276,7 @@ impl Record {
             endpoint: self.attempts.endpoint().map(|endpoint| endpoint.as_str()),
             duration,
             phases: self.attempts.phases(self.started, now),
-            received: self.upload.as_ref().map_or(self.received, |upload| upload.bytes()),
+            received,
             sent: self.sent,
             retries: self.attempts.retries(),
             reason: self.failure.map(|(reason, _)| reason),

@@ -4,13 +4,13 @@ use crate::{
     router::Router,
     telemetry::{
         Telemetry,
-        counters::{BUCKETS, Counts, Mirrored},
+        counters::{BUCKETS, Bodies, CallEnd, Counts, Histogram, Mirrored},
     },
 };
 use otel::Process;
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric},
+    encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder},
     metrics::{MetricType, counter::ConstCounter, exemplar::Exemplar, gauge::ConstGauge},
     registry::{Registry, Unit},
 };
@@ -132,13 +132,48 @@ impl Metrics {
                 ("http_route", label),
                 ("route", route.as_ref().map_or("", |route| route.as_str())),
             ];
-            let bounds = BUCKETS.iter().map(|micros| f64::from(*micros) / 1e6).chain([f64::INFINITY]);
-            let buckets: Vec<(f64, u64)> = bounds.zip(histogram.buckets).collect();
-            let sum = histogram.sum as f64 / 1e6;
-            let none: NoExemplars<'_> = None;
-            family.encode_family(&labels)?.encode_histogram(sum, histogram.count(), &buckets, none)?;
+            encode(histogram, family.encode_family(&labels)?)?;
+        }
+        for (name, help, bytes) in [
+            ("portico_request_body_bytes", "Bytes of bodies of requests", (|b| b.received) as fn(&Bodies) -> u64),
+            ("portico_response_body_bytes", "Bytes of bodies of answers", |b| b.sent),
+        ] {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for ((route, label), bodies) in &self.counts.bodies {
+                let labels = [("http_route", &**label), ("route", route.as_ref().map_or("", |route| route.as_str()))];
+                ConstCounter::new(bytes(bodies)).encode(family.encode_family(&labels)?)?;
+            }
         }
         Ok(())
+    }
+
+    fn encode_calls(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Duration of tries of requests to upstreams, to the head of the answer";
+        let (name, unit) = ("http_client_request_duration", Unit::Seconds);
+        let mut family = encoder.encode_descriptor(name, help, Some(&unit), MetricType::Histogram)?;
+        for ((upstream, method, end), histogram) in &self.counts.calls {
+            let upstream = upstream.as_ref().map_or("_OTHER", |upstream| upstream.as_str());
+            let (error, status) = match end {
+                CallEnd::Answered(status) => ("", status.to_string()),
+                CallEnd::Failed(reason) => (*reason, String::new()),
+            };
+            let labels = [
+                ("error_type", error),
+                ("http_request_method", method.as_str()),
+                ("http_response_status_code", &status),
+                ("upstream", upstream),
+            ];
+            encode(histogram, family.encode_family(&labels)?)?;
+        }
+        let help = "Connections to an upstream that no request uses now";
+        let mut family =
+            encoder.encode_descriptor("portico_upstream_idle_connections", help, None, MetricType::Gauge)?;
+        for (upstream, n) in self.counts.idle.iter().take(MAX_ENDPOINTS) {
+            ConstGauge::new(*n as f64).encode(family.encode_family(&[("upstream", upstream.as_str())])?)?;
+        }
+        let help = "How late workers look at their clocks, four times a second: what holds them up holds up requests";
+        let lag = encoder.encode_descriptor("portico_worker_lag", help, Some(&Unit::Seconds), MetricType::Histogram)?;
+        encode(&self.counts.lag, lag)
     }
 
     fn encode_certificates(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -225,6 +260,13 @@ impl Metrics {
     }
 }
 
+fn encode(histogram: &Histogram, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+    let bounds = BUCKETS.iter().map(|micros| f64::from(*micros) / 1e6).chain([f64::INFINITY]);
+    let buckets: Vec<(f64, u64)> = bounds.zip(histogram.buckets).collect();
+    let none: NoExemplars<'_> = None;
+    encoder.encode_histogram(histogram.sum as f64 / 1e6, histogram.count(), &buckets, none)
+}
+
 fn labels((upstream, endpoint): &(String, String)) -> [(&'static str, &str); 2] {
     [("upstream", upstream), ("endpoint", endpoint)]
 }
@@ -232,6 +274,7 @@ fn labels((upstream, endpoint): &(String, String)) -> [(&'static str, &str); 2] 
 impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
         self.encode_requests(&mut encoder)?;
+        self.encode_calls(&mut encoder)?;
         self.encode_upstreams(&mut encoder)?;
         self.encode_health(&mut encoder)?;
         self.encode_certificates(&mut encoder)?;
@@ -255,6 +298,7 @@ impl Collector for Metrics {
         let age = self.age.unwrap_or_default().as_secs_f64();
         for (name, help, n) in [
             ("portico_connections", "Client connections that stand", self.connections as f64),
+            ("portico_requests_in_flight", "Requests that are not answered to their end", counts.in_flight as f64),
             ("portico_tunnels", "Client connections that were switched to another protocol", counts.tunnels as f64),
             ("portico_config_revision", "The revision that runs", self.revision as f64),
             ("portico_config_age_seconds", "How long it has been running", age),

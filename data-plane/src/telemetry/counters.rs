@@ -28,7 +28,13 @@ pub(crate) struct Counters {
     routes: RefCell<HashMap<Name, Rc<RouteSeries>>>,
     other: Rc<RouteSeries>,
     none: Rc<RouteSeries>,
+    upstreams: RefCell<HashMap<Name, Rc<CallSeries>>>,
+    other_upstreams: Rc<CallSeries>,
     failures: RefCell<Failures>,
+    /// How late the worker's clock was.
+    pub(crate) lag: RefCell<Histogram>,
+    /// Requests that have no answer yet, or not all of it.
+    pub(crate) in_flight: Cell<u64>,
     pub(crate) retries: Cell<u64>,
     /// Copies of requests, by what became of them.
     pub(crate) mirrored: [Cell<u64>; Mirrored::ALL.len()],
@@ -43,8 +49,37 @@ pub(crate) struct Counters {
 #[derive(Debug, Default)]
 pub(crate) struct RouteSeries {
     label: Box<str>,
-    // Few methods and statuses occur: a search through them is faster than a hash.
-    series: RefCell<Vec<(MethodLabel, u16, Histogram)>>,
+    durations: Series<u16>,
+    received: Cell<u64>,
+    sent: Cell<u64>,
+}
+
+/// The tries of requests to one upstream.
+pub(crate) type CallSeries = Series<CallEnd>;
+
+/// Durations by method and by how they ended.
+#[derive(Debug)]
+pub(crate) struct Series<E> {
+    // Few of them occur: a search through them is faster than a hash.
+    durations: RefCell<Vec<(MethodLabel, E, Histogram)>>,
+}
+
+/// How a try ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum CallEnd {
+    /// With an answer of that status.
+    Answered(u16),
+    /// Without, for that reason.
+    Failed(&'static str),
+}
+
+/// Bytes of bodies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Bodies {
+    /// Of requests.
+    pub(crate) received: u64,
+    /// Of answers.
+    pub(crate) sent: u64,
 }
 
 /// Durations.
@@ -80,6 +115,14 @@ pub(crate) struct MethodLabel(&'static str);
 pub(crate) struct Counts {
     /// By the route's name (none: no route was found), its pattern, method and status.
     pub(crate) requests: BTreeMap<(Option<Name>, Box<str>, MethodLabel, u16), Histogram>,
+    /// By the route's name and its pattern.
+    pub(crate) bodies: BTreeMap<(Option<Name>, Box<str>), Bodies>,
+    /// By the upstream's name (none: one of too many), method and end.
+    pub(crate) calls: BTreeMap<(Option<Name>, MethodLabel, CallEnd), Histogram>,
+    /// Connections to upstreams that nobody uses now.
+    pub(crate) idle: BTreeMap<Name, u64>,
+    pub(crate) lag: Histogram,
+    pub(crate) in_flight: u64,
     pub(crate) failures: Failures,
     pub(crate) retries: u64,
     pub(crate) mirrored: [u64; Mirrored::ALL.len()],
@@ -101,7 +144,7 @@ impl Counters {
         if routes.len() >= MAX_ROUTES {
             return self.other.clone();
         }
-        let series = Rc::new(RouteSeries { label: label.into(), series: RefCell::default() });
+        let series = Rc::new(RouteSeries { label: label.into(), ..RouteSeries::default() });
         routes.insert(name.clone(), series.clone());
         series
     }
@@ -109,6 +152,18 @@ impl Counters {
     /// The series of requests that no route matched.
     pub(crate) fn no_route(&self) -> &RouteSeries {
         &self.none
+    }
+
+    /// The series of tries of requests to an upstream.
+    pub(crate) fn upstream(&self, name: &Name) -> Rc<CallSeries> {
+        let mut upstreams = self.upstreams.borrow_mut();
+        if let Some(series) = upstreams.get(name) {
+            return series.clone();
+        }
+        if upstreams.len() >= MAX_ROUTES {
+            return self.other_upstreams.clone();
+        }
+        upstreams.entry(name.clone()).or_default().clone()
     }
 
     /// Counts an answer of the gateway's own, or a body that was cut off.
@@ -123,6 +178,11 @@ impl Counters {
     pub(crate) fn counts(&self) -> Counts {
         let mut counts = Counts {
             requests: BTreeMap::new(),
+            bodies: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            idle: BTreeMap::new(),
+            lag: self.lag.borrow().clone(),
+            in_flight: self.in_flight.get(),
             failures: self.failures.borrow().clone(),
             retries: self.retries.get(),
             mirrored: std::array::from_fn(|at| self.mirrored[at].get()),
@@ -135,8 +195,19 @@ impl Counters {
         let own = routes.iter().map(|(name, series)| (Some(name), series));
         for (name, route) in own.chain([(None, &self.other), (None, &self.none)]) {
             let label = if Rc::ptr_eq(route, &self.other) { "_OTHER".into() } else { route.label.clone() };
-            for (method, status, histogram) in route.series.borrow().iter() {
+            for (method, status, histogram) in route.durations.durations.borrow().iter() {
                 counts.requests.insert((name.cloned(), label.clone(), *method, *status), histogram.clone());
+            }
+            let bodies = Bodies { received: route.received.get(), sent: route.sent.get() };
+            if bodies != Bodies::default() {
+                counts.bodies.insert((name.cloned(), label), bodies);
+            }
+        }
+        let upstreams = self.upstreams.borrow();
+        let own = upstreams.iter().map(|(name, series)| (Some(name), series));
+        for (name, upstream) in own.chain([(None, &self.other_upstreams)]) {
+            for (method, end, histogram) in upstream.durations.borrow().iter() {
+                counts.calls.insert((name.cloned(), *method, *end), histogram.clone());
             }
         }
         counts
@@ -171,20 +242,42 @@ impl Mirrored {
 impl RouteSeries {
     /// Counts a request.
     pub(crate) fn observe(&self, method: &Method, status: u16, duration: Duration) {
+        self.durations.observe(method, status, duration);
+    }
+
+    /// Counts the bytes of its bodies.
+    pub(crate) fn add_bodies(&self, received: u64, sent: u64) {
+        count(&self.received, received);
+        count(&self.sent, sent);
+    }
+}
+
+// === impl Series ===
+
+impl<E: Copy + PartialEq> Series<E> {
+    /// Counts one that took so long.
+    pub(crate) fn observe(&self, method: &Method, end: E, duration: Duration) {
         let method = MethodLabel::of(method);
-        let mut series = self.series.borrow_mut();
-        let at = series.iter().position(|(m, s, _)| *s == status && *m == method).unwrap_or_else(|| {
-            series.push((method, status, Histogram::default()));
-            series.len() - 1
+        let mut durations = self.durations.borrow_mut();
+        let at = durations.iter().position(|(m, e, _)| *e == end && *m == method).unwrap_or_else(|| {
+            durations.push((method, end, Histogram::default()));
+            durations.len() - 1
         });
-        series[at].2.observe(duration);
+        durations[at].2.observe(duration);
+    }
+}
+
+impl<E> Default for Series<E> {
+    fn default() -> Series<E> {
+        Series { durations: RefCell::default() }
     }
 }
 
 // === impl Histogram ===
 
 impl Histogram {
-    fn observe(&mut self, duration: Duration) {
+    /// Counts one.
+    pub(crate) fn observe(&mut self, duration: Duration) {
         let micros = duration.as_micros() as u64;
         let bucket = BUCKETS.iter().position(|bound| micros <= u64::from(*bound)).unwrap_or(BUCKETS.len());
         self.buckets[bucket] += 1;
@@ -240,6 +333,19 @@ impl Counts {
         for (key, histogram) in other.requests {
             self.requests.entry(key).or_default().add(&histogram);
         }
+        for (key, bodies) in other.bodies {
+            let sum = self.bodies.entry(key).or_default();
+            sum.received += bodies.received;
+            sum.sent += bodies.sent;
+        }
+        for (key, histogram) in other.calls {
+            self.calls.entry(key).or_default().add(&histogram);
+        }
+        for (key, n) in other.idle {
+            *self.idle.entry(key).or_default() += n;
+        }
+        self.lag.add(&other.lag);
+        self.in_flight += other.in_flight;
         for (key, n) in other.failures {
             *self.failures.entry(key).or_default() += n;
         }
@@ -267,6 +373,9 @@ mod tests {
             route.observe(&Method::from_bytes(b"BREW").unwrap(), 418, Duration::ZERO);
             counters.no_route().observe(&Method::GET, 404, Duration::ZERO);
             counters.fail(Some(&name), "connect", Fault::Upstream);
+            route.add_bodies(3, 4);
+            counters.upstream(&name).observe(&Method::GET, CallEnd::Failed("connect"), Duration::ZERO);
+            counters.lag.borrow_mut().observe(Duration::from_millis(300));
             count(&counters.retries, 2);
             counters.counts()
         };
@@ -276,6 +385,10 @@ mod tests {
         let gets = &total.requests[&(Some(name.clone()), "/orders/*".into(), MethodLabel("GET"), 200)];
         assert_eq!((gets.buckets[0], gets.buckets[14], gets.count(), gets.sum), (2, 2, 4, 120_010_000));
         assert!(total.requests.contains_key(&(Some(name.clone()), "/orders/*".into(), MethodLabel("_OTHER"), 418)));
+        let bodies = &total.bodies[&(Some(name.clone()), "/orders/*".into())];
+        assert_eq!(*bodies, Bodies { received: 6, sent: 8 });
+        let calls = &total.calls[&(Some(name.clone()), MethodLabel("GET"), CallEnd::Failed("connect"))];
+        assert_eq!((calls.count(), total.lag.count(), total.lag.buckets[7]), (2, 2, 2));
         assert_eq!((total.failures[&(Some(name), "connect", Fault::Upstream)], total.retries), (2, 4));
     }
 
@@ -283,11 +396,12 @@ mod tests {
     fn routes_beyond_the_limit_share_a_series() {
         let counters = Counters::default();
         for n in 0..MAX_ROUTES + 5 {
-            let route = counters.route(&Name::parse(&format!("r{n}")).unwrap(), "/*");
-            route.observe(&Method::GET, 200, Duration::ZERO);
+            let name = Name::parse(&format!("r{n}")).unwrap();
+            counters.route(&name, "/*").observe(&Method::GET, 200, Duration::ZERO);
+            counters.upstream(&name).observe(&Method::GET, CallEnd::Answered(200), Duration::ZERO);
         }
         let counts = counters.counts();
-        assert_eq!(counts.requests.len(), MAX_ROUTES + 1);
+        assert_eq!((counts.requests.len(), counts.calls.len()), (MAX_ROUTES + 1, MAX_ROUTES + 1));
         assert_eq!(counts.requests.values().map(Histogram::count).sum::<u64>() as usize, MAX_ROUTES + 5);
     }
 }
