@@ -62,6 +62,8 @@ class Stack:
     def __init__(self):
         self.command, self.version = find_compose()
         self.trust = None
+        # Those of nodes, which Compose leaves behind when it scales down.
+        self.volumes = set()
         self.environment = dict(
             os.environ,
             DOCKER_BUILDKIT=os.environ.get("DOCKER_BUILDKIT", "0"),
@@ -79,6 +81,20 @@ class Stack:
         """The running containers of a service, oldest first."""
         found = run("docker", "ps", "--quiet", "--no-trunc", *self.labels(service)).split()
         return found[::-1]
+
+    def scale(self, count):
+        """Has Compose run that many nodes."""
+        for node in self.containers("node"):
+            self.volumes |= {mount["Name"] for mount in self.inspect(node)["Mounts"] if mount["Type"] == "volume"}
+        self.compose("up", "-d", "--no-build", "--no-recreate", "--scale", f"node={count}", "node", timeout=180)
+
+    def down(self):
+        """Takes all down; returns the containers and volumes that are left."""
+        self.compose("down", "--volumes", "--timeout", "45", check=False, timeout=300)
+        run("docker", "volume", "rm", "--force", *self.volumes, check=False)
+        containers = run("docker", "ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={PROJECT}")
+        volumes = set(run("docker", "volume", "ls", "--quiet").split())
+        return containers.split(), self.volumes & volumes
 
     def labels(self, service):
         names = {"project": PROJECT, "service": service}
