@@ -2,8 +2,7 @@
 //! reads it.
 
 use super::{circuit::CircuitTrial, limiter::Permit, local::LocalEndpoint, retry::Outcome};
-use crate::telemetry::counters::{CallEnd, CallSeries};
-use http::{Method, StatusCode};
+use http::StatusCode;
 use std::{
     rc::Rc,
     time::{Duration, Instant},
@@ -83,18 +82,6 @@ impl Attempts {
         match self.last.as_ref()?.ended?.1 {
             TryEnd::Answered(status) => Some(status),
             TryEnd::Failed(_) => None,
-        }
-    }
-
-    /// Counts all that ended.
-    pub(crate) fn count(&self, series: &CallSeries, method: &Method) {
-        for attempt in self.tries() {
-            let Some((at, end)) = attempt.ended else { continue };
-            let end = match end {
-                TryEnd::Answered(status) => CallEnd::Answered(status.as_u16()),
-                TryEnd::Failed(reason) => CallEnd::Failed(reason),
-            };
-            series.observe(method, end, at.saturating_duration_since(attempt.begun));
         }
     }
 

@@ -14,12 +14,15 @@ use crate::{
     context::{Context, Peer, RequestBody, Upload, X_REQUEST_ID},
     error::{Error, Fault, ProxyError},
     filter::Telling,
-    pool::{Attempts, DownloadFault},
+    pool::{Attempts, DownloadFault, TryEnd},
     router::Action,
-    telemetry::{access_log::Line, counters::count},
+    telemetry::{
+        access_log::Line,
+        counters::{CallEnd, count},
+    },
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, uri::PathAndQuery};
-use proto::matching::Captures;
+use proto::{matching::Captures, name::Name};
 use std::{
     iter,
     rc::Rc,
@@ -220,6 +223,18 @@ impl Record {
         self.started
     }
 
+    fn count_tries(&self, upstream: &Name) {
+        let series = self.local.counters.upstream(upstream);
+        for attempt in self.attempts.tries() {
+            let Some((at, end)) = attempt.ended else { continue };
+            let end = match end {
+                TryEnd::Answered(status) => CallEnd::Answered(status.as_u16()),
+                TryEnd::Failed(reason) => CallEnd::Failed(reason),
+            };
+            series.observe(&self.context.method, end, at.saturating_duration_since(attempt.begun));
+        }
+    }
+
     fn write(&mut self) {
         let now = Instant::now();
         let duration = now.saturating_duration_since(self.started);
@@ -247,7 +262,7 @@ impl Record {
         let received = self.upload.as_ref().map_or(self.received, |upload| upload.bytes());
         route.map_or(counters.no_route(), |route| &route.series).add_bodies(received, self.sent);
         if let Some(upstream) = upstream {
-            self.attempts.count(&counters.upstream(upstream), &context.method);
+            self.count_tries(upstream);
         }
         let client;
         let header = |headers: &HeaderMap, name| headers.get(name).cloned();
