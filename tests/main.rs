@@ -5,15 +5,18 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "all of it is test")]
 
+mod access_log;
 mod cli;
 mod database_away;
 mod dev;
+mod diagnostics;
 mod drains;
 mod explain;
 mod harness;
 mod health;
 mod hsts;
 mod limits;
+mod log_level;
 mod no_request_lost;
 mod prometheus;
 mod refused;

@@ -2,7 +2,7 @@
 
 use crate::{
     apply, audit, client::Access, delete, dev, explain, export, failure::Failure, get, healthcheck, log::LogSettings,
-    nodes, output::tell, revisions, sample, serve, tokens,
+    log_level, nodes, output::tell, revisions, sample, serve, tokens,
 };
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::process::ExitCode;
@@ -41,6 +41,8 @@ enum Command {
     Tokens(tokens::Arguments),
     /// Show who did what.
     Audit(audit::Arguments),
+    /// Show or change what the control plane's own log tells.
+    LogLevel(log_level::Arguments),
     /// Ask a node or a control plane whether it is ready.
     Healthcheck(healthcheck::Arguments),
     /// Run a small service to put a gateway in front of.
@@ -95,9 +97,9 @@ pub fn portico() -> ExitCode {
 /// The program `portico-control-plane`.
 pub fn control_plane() -> ExitCode {
     end(parse::<ControlPlane>().and_then(|program| {
-        program.log.start().map_err(Failure::Usage)?;
+        let log_level = program.log.start().map_err(Failure::Usage)?;
         match program.question {
-            None => serve::control_plane(program.settings),
+            None => serve::control_plane(program.settings, log_level),
             Some(Question::Healthcheck) => serve::once(healthcheck::control_plane(program.settings)),
         }
     }))
@@ -106,9 +108,9 @@ pub fn control_plane() -> ExitCode {
 /// The program `portico-node`.
 pub fn node() -> ExitCode {
     end(parse::<Node>().and_then(|program| {
-        program.log.start().map_err(Failure::Usage)?;
+        let log_level = program.log.start().map_err(Failure::Usage)?;
         match program.question {
-            None => serve::node(program.settings),
+            None => serve::node(program.settings, log_level),
             Some(Question::Healthcheck) => serve::once(healthcheck::node(program.settings)),
         }
     }))
@@ -143,6 +145,7 @@ fn run(program: Portico) -> Result<(), Failure> {
         Command::Revisions(arguments) => serve::once(async { revisions::run(access.client()?, arguments).await }),
         Command::Tokens(arguments) => serve::once(async { tokens::run(access.client()?, arguments).await }),
         Command::Audit(arguments) => serve::once(async { audit::run(access.client()?, arguments).await }),
+        Command::LogLevel(arguments) => serve::once(async { log_level::run(access.client()?, arguments).await }),
         Command::Healthcheck(arguments) => serve::once(healthcheck::run(access, arguments)),
         Command::Sample(arguments) => sample::run(arguments),
         Command::Completions(Completions { shell }) => {

@@ -14,7 +14,8 @@ use crate::{
 use clap::Args;
 use data_plane::settings::{AccessLog, Listen};
 use ports::{PortSettings, Ports};
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use proto::log_level::LogLevel;
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -38,21 +39,24 @@ pub(crate) struct Arguments {
 
 /// Runs `portico dev`.
 pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
-    crate::log::start_text(&arguments.log).map_err(Failure::Usage)?;
+    let log_level = crate::log::start_text(&arguments.log).map_err(Failure::Usage)?;
     crate::files::allow();
-    multi_thread()?.block_on(dev(arguments))
+    multi_thread()?.block_on(dev(arguments, log_level))
 }
 
-async fn dev(arguments: Arguments) -> Result<(), Failure> {
+async fn dev(arguments: Arguments, log_level: Arc<dyn LogLevel>) -> Result<(), Failure> {
     let stop = stop()?;
     let ports = arguments.ports.find()?;
 
-    let control_plane = control_plane::app::build(control_plane_settings(&arguments, &ports), node_code())
-        .await
-        .map_err(Failure::of_start)?;
+    let control_plane =
+        control_plane::app::build(control_plane_settings(&arguments, &ports), node_code(), log_level.clone())
+            .await
+            .map_err(Failure::of_start)?;
     let discovery = control_plane.discovery_url();
     let admin = control_plane.admin_address();
-    let node = data_plane::app::build(node_settings(&arguments, &ports, discovery)).await.map_err(Failure::of_start)?;
+    let node = data_plane::app::build(node_settings(&arguments, &ports, discovery), log_level)
+        .await
+        .map_err(Failure::of_start)?;
     let status = node.status_address();
     let traffic = node
         .addresses()

@@ -24,6 +24,7 @@ mod files;
 mod get;
 mod healthcheck;
 mod log;
+mod log_level;
 mod nodes;
 mod output;
 mod revisions;

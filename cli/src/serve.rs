@@ -1,18 +1,22 @@
 //! Runs a plane until it is told to stop, or a command until it is done.
 
 use crate::{explainer::node_code, failure::Failure, files, stop::stop};
-use std::future::Future;
+use proto::log_level::LogLevel;
+use std::{future::Future, sync::Arc};
 use tokio::runtime::{Builder, Runtime};
 
 /// Threads of a control plane; checking and hashing large configurations must not hold up the API.
 const CONTROL_PLANE_THREADS: usize = 2;
 
 /// Runs a control plane.
-pub(crate) fn control_plane(settings: control_plane::settings::Settings) -> Result<(), Failure> {
+pub(crate) fn control_plane(
+    settings: control_plane::settings::Settings,
+    log_level: Arc<dyn LogLevel>,
+) -> Result<(), Failure> {
     files::allow();
     multi_thread()?.block_on(async {
         let stop = stop()?;
-        let app = control_plane::app::build(settings, node_code()).await.map_err(Failure::of_start)?;
+        let app = control_plane::app::build(settings, node_code(), log_level).await.map_err(Failure::of_start)?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             admin = app.admin_url(),
@@ -27,11 +31,11 @@ pub(crate) fn control_plane(settings: control_plane::settings::Settings) -> Resu
 }
 
 /// Runs a node. Its workers have threads of their own; this one is the control thread.
-pub(crate) fn node(settings: data_plane::settings::Settings) -> Result<(), Failure> {
+pub(crate) fn node(settings: data_plane::settings::Settings, log_level: Arc<dyn LogLevel>) -> Result<(), Failure> {
     files::check(files::allow(), settings.max_connections);
     current_thread()?.block_on(async {
         let stop = stop()?;
-        let app = data_plane::app::build(settings).await.map_err(Failure::of_start)?;
+        let app = data_plane::app::build(settings, log_level).await.map_err(Failure::of_start)?;
         for (name, address) in app.addresses() {
             tracing::info!(listener = name, %address, "listening");
         }

@@ -14,6 +14,7 @@ mod docs;
 mod edge;
 mod explain;
 mod form;
+mod log_level;
 mod nodes;
 mod openapi;
 mod page;
@@ -81,6 +82,7 @@ fn guarded() -> Vec<(String, MethodRouter<ApiState>)> {
             post(|Path(n), call: Call, body: Body| revisions::restore(n, call, body)),
         ),
         ("/v1/audit".into(), get(audit::list)),
+        ("/v1/log-level".into(), get(log_level::get).put(log_level::put)),
         ("/v1/tokens".into(), get(tokens::list).post(tokens::create)),
         (
             "/v1/tokens/{name}".into(),

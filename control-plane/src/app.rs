@@ -20,6 +20,7 @@ use crate::{
 use anyhow::{Context, anyhow, bail};
 use exporters::Exporters;
 use otel::Spans;
+use proto::log_level::LogLevel;
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     net::SocketAddr,
@@ -48,6 +49,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(10);
 pub struct App {
     settings: Settings,
     explainer: Arc<dyn Explainer>,
+    log_level: Arc<dyn LogLevel>,
     database: String,
     admin: TcpListener,
     discovery: TcpListener,
@@ -84,8 +86,13 @@ struct Tls {
     authority: Option<Arc<Authority>>,
 }
 
-/// Takes the data directory, finds or makes the tokens, and binds both listeners. `explainer` is the node's code.
-pub async fn build(settings: Settings, explainer: Arc<dyn Explainer>) -> anyhow::Result<App> {
+/// Takes the data directory, finds or makes the tokens, and binds both listeners. `explainer` is the node's code, and
+/// `log_level` what sets the program's log.
+pub async fn build(
+    settings: Settings,
+    explainer: Arc<dyn Explainer>,
+    log_level: Arc<dyn LogLevel>,
+) -> anyhow::Result<App> {
     let tls = Tls::open(&settings).await?;
     let lock = take_directory(&settings.data_dir)?;
     let database = settings.database_url()?;
@@ -99,6 +106,7 @@ pub async fn build(settings: Settings, explainer: Arc<dyn Explainer>) -> anyhow:
     Ok(App {
         settings,
         explainer,
+        log_level,
         database,
         admin,
         discovery,
@@ -209,6 +217,7 @@ impl App {
             access: access.clone(),
             refusals: Arc::new(Refusals::new(telemetry.clone())),
             explainer: self.explainer.clone(),
+            log_level: self.log_level.clone(),
             max_body: self.settings.max_body,
         };
         let admission = Admission {

@@ -23,9 +23,11 @@ use crate::{
 };
 use anyhow::Context as _;
 use otel::{MetricExporter, Service, Spans};
+use proto::log_level::LogLevel;
 use std::{
     net::{SocketAddr, TcpListener},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 use threads::{Control, Exporters, Source, Threads};
@@ -55,8 +57,9 @@ enum Opened {
     ControlPlane(DataDir),
 }
 
-/// Binds everything, and serves what the node has. A file that cannot be run is an [`InvalidConfiguration`].
-pub async fn build(settings: Settings) -> anyhow::Result<App> {
+/// Binds everything, and serves what the node has. A file that cannot be run is an [`InvalidConfiguration`]. `log_level` is
+/// what sets the program's log.
+pub async fn build(settings: Settings, log_level: Arc<dyn LogLevel>) -> anyhow::Result<App> {
     let opened = open(&settings)?;
     let node_id = match &opened {
         Opened::File(_) => Uuid::new_v4().to_string(),
@@ -100,8 +103,15 @@ pub async fn build(settings: Settings) -> anyhow::Result<App> {
     let workers = Workers::start(&settings, listeners, &live, &telemetry).context("failed to start the workers")?;
     threads.build(builder)?;
     let memory = Memory::new(settings.max_memory);
-    let control =
-        Control { source, status_listener, telemetry: telemetry.clone(), router: live, status: status.clone(), memory };
+    let control = Control {
+        source,
+        status_listener,
+        telemetry: telemetry.clone(),
+        router: live,
+        status: status.clone(),
+        log_level,
+        memory,
+    };
     threads.control(control, exporters)?;
     let Settings { shutdown_delay, drain_timeout, .. } = settings;
     Ok(App { addresses, status_address, node_id, shutdown_delay, drain_timeout, workers, telemetry, status, threads })

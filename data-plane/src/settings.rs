@@ -26,7 +26,7 @@ pub struct Settings {
     /// A listener for traffic: NAME=ADDR, or NAME=https://ADDR; `proxy+http://` and `proxy+https://` expect the PROXY protocol; may be given several times.
     #[arg(long, env = "PORTICO_LISTEN", value_delimiter = ',', default_value = "http=0.0.0.0:8080")]
     pub listen: Vec<Listen>,
-    /// Where /livez, /readyz and /metrics answer.
+    /// Where /livez, /readyz, /metrics and /log-level answer.
     #[arg(long, env = "PORTICO_STATUS_LISTEN", default_value = "127.0.0.1:7090")]
     pub status_listen: SocketAddr,
     /// URL of a control plane, https://HOST:PORT, or http:// in cleartext; may be given several times.

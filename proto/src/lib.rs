@@ -15,6 +15,7 @@ pub mod hash_key;
 pub mod identity;
 pub mod invalid;
 pub mod json;
+pub mod log_level;
 pub mod matching;
 pub mod name;
 pub mod path;

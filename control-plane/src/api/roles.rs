@@ -8,7 +8,7 @@ use crate::author::Role;
 use proto::resource::KINDS;
 
 /// Every call that needs a token, but for those of the kinds of resources.
-const CALLS: [(&str, &str, Role); 17] = [
+const CALLS: [(&str, &str, Role); 19] = [
     ("POST", "/v1/apply", Role::Editor),
     ("GET", "/v1/export", Role::Viewer),
     ("POST", "/v1/explain", Role::Viewer),
@@ -26,6 +26,8 @@ const CALLS: [(&str, &str, Role); 17] = [
     ("GET", "/v1/tokens/{name}", Role::Admin),
     ("DELETE", "/v1/tokens/{name}", Role::Admin),
     ("GET", "/v1/audit", Role::Admin),
+    ("GET", "/v1/log-level", Role::Admin),
+    ("PUT", "/v1/log-level", Role::Admin),
 ];
 
 /// The same calls for each kind of resource, after its name.

@@ -4,6 +4,7 @@ use crate::{
     access::Access, api::refusals::Refusals, commit::Committer, explain::Explainer, fleet::Fleet, publisher::Publisher,
     store::Store, telemetry::Telemetry,
 };
+use proto::log_level::LogLevel;
 use std::sync::Arc;
 
 /// What the API works on; cheap to clone.
@@ -25,6 +26,8 @@ pub struct ApiState {
     pub refusals: Arc<Refusals>,
     /// Knows what a node would do.
     pub explainer: Arc<dyn Explainer>,
+    /// What the program's own log tells.
+    pub log_level: Arc<dyn LogLevel>,
     /// The largest body of a request, in bytes.
     pub max_body: usize,
 }

@@ -9,6 +9,7 @@ mod explain;
 mod faults;
 mod life_cycle;
 mod lists;
+mod log_level;
 mod outage;
 mod waiting;
 mod whole;
@@ -33,6 +34,7 @@ use hyper_util::rt::TokioIo;
 use proto::{
     explain::Description,
     invalid::Invalid,
+    log_level::LogLevel,
     name::Name,
     pb,
     resource::{Kind, ResourceKey},
@@ -41,7 +43,7 @@ use proto::{
 use serde_json::Value;
 use std::{
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
@@ -92,6 +94,24 @@ impl Explainer for Echo {
     }
 }
 
+/// Stands for the program's log.
+#[derive(Default)]
+struct Level(Mutex<String>);
+
+impl LogLevel for Level {
+    fn get(&self) -> String {
+        self.0.lock().unwrap().clone()
+    }
+
+    fn set(&self, text: &str) -> Result<(), String> {
+        if text == "loud" {
+            return Err("\"loud\" is no level".into());
+        }
+        *self.0.lock().unwrap() = text.into();
+        Ok(())
+    }
+}
+
 // === impl Api ===
 
 impl Api {
@@ -112,6 +132,7 @@ impl Api {
             access: access.clone(),
             refusals: Arc::new(Refusals::new(telemetry.clone())),
             explainer: Arc::new(Echo),
+            log_level: Arc::new(Level::default()),
             max_body: MAX_BODY,
             publisher: publisher.clone(),
             store,

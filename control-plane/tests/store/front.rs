@@ -11,6 +11,7 @@ use proto::{
     explain::Description,
     identity::Identity,
     invalid::Invalid,
+    log_level::LogLevel,
     pb::{self, control_message, discovery_client::DiscoveryClient, node_message},
     resource::{Change, Resource},
     snapshot::Snapshot,
@@ -76,7 +77,7 @@ struct CommandLine {
 
 // === impl Running ===
 
-/// Nobody asks what a node would do.
+/// Nobody asks what a node would do, or what is logged.
 pub(crate) struct NoNode;
 
 impl Explainer for NoNode {
@@ -86,6 +87,16 @@ impl Explainer for NoNode {
 
     fn broken_tests(&self, _snapshot: &Snapshot) -> Vec<Invalid> {
         Vec::new()
+    }
+}
+
+impl LogLevel for NoNode {
+    fn get(&self) -> String {
+        String::new()
+    }
+
+    fn set(&self, _text: &str) -> Result<(), String> {
+        Ok(())
     }
 }
 
@@ -114,7 +125,7 @@ impl Running {
             JOIN_TOKEN,
         ];
         let settings = CommandLine::parse_from(usual.iter().chain(more));
-        let app = app::build(settings.settings, Arc::new(NoNode)).await.unwrap();
+        let app = app::build(settings.settings, Arc::new(NoNode), Arc::new(NoNode)).await.unwrap();
         let (admin, discovery) = (app.admin_address(), app.discovery_address());
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(app.run(async { drop(stopped.await) }));

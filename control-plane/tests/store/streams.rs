@@ -182,14 +182,16 @@ async fn a_second_control_plane_on_one_data_directory_is_refused() {
         let listen = ["x", "--data-dir", path, "--admin-listen", "127.0.0.1:0", "--discovery-listen"];
         CommandLine::parse_from(listen.iter().chain(more)).settings
     };
-    let first = control_plane::app::build(parse(&["127.0.0.1:0"]), Arc::new(NoNode)).await.unwrap();
-    let error = control_plane::app::build(parse(&["127.0.0.1:0"]), Arc::new(NoNode)).await.err().unwrap();
+    let first = control_plane::app::build(parse(&["127.0.0.1:0"]), Arc::new(NoNode), Arc::new(NoNode)).await.unwrap();
+    let error =
+        control_plane::app::build(parse(&["127.0.0.1:0"]), Arc::new(NoNode), Arc::new(NoNode)).await.err().unwrap();
     assert!(error.to_string().contains("another control plane runs on"), "{error}");
     drop(first);
-    let again = control_plane::app::build(parse(&["127.0.0.1:0"]), Arc::new(NoNode)).await.unwrap();
+    let again = control_plane::app::build(parse(&["127.0.0.1:0"]), Arc::new(NoNode), Arc::new(NoNode)).await.unwrap();
     assert!(again.admin_token_source().contains("admin.token"));
     drop(again);
-    let error = control_plane::app::build(parse(&["0.0.0.0:0"]), Arc::new(NoNode)).await.err().unwrap();
+    let error =
+        control_plane::app::build(parse(&["0.0.0.0:0"]), Arc::new(NoNode), Arc::new(NoNode)).await.err().unwrap();
     assert!(error.to_string().contains("--insecure-cleartext"), "{error}");
 }
 

@@ -3,6 +3,19 @@ use crate::settings::{AccessLog, Listen};
 use std::fs;
 use tempfile::TempDir;
 
+// Nobody asks what is logged.
+struct Silent;
+
+impl LogLevel for Silent {
+    fn get(&self) -> String {
+        String::new()
+    }
+
+    fn set(&self, _text: &str) -> Result<(), String> {
+        Ok(())
+    }
+}
+
 fn settings(dir: &TempDir) -> Settings {
     Settings {
         listen: vec![Listen::http("http", ([127, 0, 0, 1], 0).into())],
@@ -20,7 +33,7 @@ async fn a_node_runs_from_a_file_and_ends_when_told() {
     let dir = TempDir::new().expect("a folder");
     let file = dir.path().join("portico.json");
     fs::write(&file, r#"{"routes": [{"name": "a", "respond": {}}]}"#).expect("written");
-    let app = build(Settings { config: Some(file), ..settings(&dir) }).await.expect("it is bound");
+    let app = build(Settings { config: Some(file), ..settings(&dir) }, Arc::new(Silent)).await.expect("it is bound");
     assert_ne!(app.status_address().port(), 0);
     app.run(async {}).await.expect("it drains");
 }
@@ -30,7 +43,8 @@ async fn a_file_with_faults_is_told_apart() {
     let dir = TempDir::new().expect("a folder");
     let file = dir.path().join("portico.json");
     fs::write(&file, r#"{"routes": [{"name": "a"}]}"#).expect("written");
-    let error = build(Settings { config: Some(file), ..settings(&dir) }).await.err().expect("it has faults");
+    let error =
+        build(Settings { config: Some(file), ..settings(&dir) }, Arc::new(Silent)).await.err().expect("it has faults");
     let told = error.downcast::<InvalidConfiguration>().expect("a bad configuration").to_string();
     assert!(told.contains("/routes/0"), "{told}");
 }
@@ -38,7 +52,7 @@ async fn a_file_with_faults_is_told_apart() {
 #[tokio::test]
 async fn a_node_needs_a_source() {
     let dir = TempDir::new().expect("a folder");
-    assert!(build(settings(&dir)).await.is_err());
+    assert!(build(settings(&dir), Arc::new(Silent)).await.is_err());
 }
 
 #[tokio::test]
@@ -53,7 +67,7 @@ async fn a_node_starts_without_anybody_from_the_newest_good_slot() {
         Stored { identity: Identity { history: [1; 16], revision, root: snapshot.root() }, snapshot }
     };
     let running = async || {
-        let app = build(settings.clone()).await.expect("it needs nobody");
+        let app = build(settings.clone(), Arc::new(Silent)).await.expect("it needs nobody");
         app.status.watch().borrow().running.map(|identity| identity.revision)
     };
     assert_eq!(running().await, None);
@@ -104,7 +118,7 @@ async fn what_was_kept_is_served_without_anybody() {
     let data_dir = DataDir::open(&settings.data_dir).expect("it is free");
     data_dir.write(Slot::Current, &Stored { identity, snapshot }).expect("written");
     drop(data_dir);
-    let app = build(settings).await.expect("it needs nobody");
+    let app = build(settings, Arc::new(Silent)).await.expect("it needs nobody");
     let (_, address) = app.addresses().remove(0);
     let answer = get(address, "/anything").await;
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("kept"), "{answer}");

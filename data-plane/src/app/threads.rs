@@ -6,12 +6,13 @@ use crate::{
     pool::Resolver,
     router::LiveRouter,
     snapshot::{Builder, Order, discovery::Discovery, disk::Stored, keeper::Keeper, mailbox::Mailbox, state::Status},
-    status,
+    status::{self, StatusPort},
     telemetry::Telemetry,
     tls::expiry,
     upkeep::upkeep,
 };
 use otel::{MetricExporter, SpanExporter};
+use proto::log_level::LogLevel;
 use std::{
     io,
     net::TcpListener,
@@ -48,6 +49,8 @@ pub(super) struct Control {
     pub(super) telemetry: Telemetry,
     pub(super) router: LiveRouter,
     pub(super) status: Status,
+    /// What the program's own log tells.
+    pub(super) log_level: Arc<dyn LogLevel>,
     /// None when there is no limit.
     pub(super) memory: Option<Memory>,
 }
@@ -130,7 +133,7 @@ impl Drop for Threads {
 impl Control {
     // A task each, so that a panic of one leaves the others alone.
     async fn run(self, orders: Mailbox<Order>) {
-        let Control { source, status_listener, telemetry, router, status, memory } = self;
+        let Control { source, status_listener, telemetry, router, status, log_level, memory } = self;
         drop(tokio::spawn(upkeep(router.clone(), status, Resolver::system())));
         let listener =
             status_listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(status_listener));
@@ -139,7 +142,7 @@ impl Control {
             drop(tokio::spawn(memory::watch(memory, telemetry.clone())));
         }
         match listener {
-            Ok(listener) => drop(tokio::spawn(status::serve(listener, telemetry, router))),
+            Ok(listener) => drop(tokio::spawn(status::serve(listener, StatusPort { telemetry, router, log_level }))),
             Err(error) => tracing::error!(%error, "the status port does not answer"),
         }
         match source {

@@ -4,7 +4,8 @@ mod access;
 mod explain;
 
 use self::access::{
-    create_token, delete_token, get_token, list_audit, list_revocations, list_tokens, readmit_node, revoke_node,
+    create_token, delete_token, get_log_level, get_token, list_audit, list_revocations, list_tokens, put_log_level,
+    readmit_node, revoke_node,
 };
 use super::{components::problem_response, in_both, operation::Operation, reference, schemas::message};
 use crate::api::{
@@ -63,6 +64,7 @@ pub(super) fn paths() -> Map<String, Value> {
     add("/v1/tokens", json!({"get": list_tokens(), "post": create_token()}));
     add("/v1/tokens/{name}", json!({"get": get_token(), "delete": delete_token()}));
     add("/v1/audit", json!({"get": list_audit()}));
+    add("/v1/log-level", json!({"get": get_log_level(), "put": put_log_level()}));
     add("/v1/nodes", json!({"get": list_nodes()}));
     add("/v1/nodes/{id}/revoke", json!({"post": revoke_node()}));
     add("/v1/nodes/{id}/readmit", json!({"post": readmit_node()}));

@@ -91,6 +91,26 @@ pub(super) fn list_audit() -> Value {
         .build()
 }
 
+pub(super) fn get_log_level() -> Value {
+    Operation::new(ACCESS, "getLogLevel", "Get what this control plane's own log tells")
+        .answer(200, "The level.", "LogLevel", &json!({"log_level": "info"}), &[])
+        .build()
+}
+
+pub(super) fn put_log_level() -> Value {
+    let asked = json!({"log_level": "info,control_plane=debug"});
+    Operation::new(ACCESS, "putLogLevel", "Say what this control plane's own log tells")
+        .about(
+            "From now on and until it ends, when `PORTICO_LOG` counts again; other control planes go on as they do. A \
+             node's status port has `/log-level` for the same. At `trace` libraries may tell what they read: what is \
+             secret too.",
+        )
+        .body("The level.", in_both(&reference("schemas", "LogLevel"), &asked))
+        .answer(200, "It is told from now on.", "LogLevel", &asked, &[])
+        .problems(&[ProblemKind::InvalidFields])
+        .build()
+}
+
 pub(super) fn revoke_node() -> Value {
     Operation::new(ACCESS, "revokeNode", "Let a node in no more")
         .about(

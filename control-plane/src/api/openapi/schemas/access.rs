@@ -19,6 +19,7 @@ pub(super) fn schemas() -> Map<String, Value> {
         ("TokenList", list("tokens", "Token", "By name.")),
         ("Revocation", revocation()),
         ("RevocationList", list("revocations", "Revocation", "By id.")),
+        ("LogLevel", log_level()),
         ("AuditLine", audit_line()),
         ("AuditList", list("audit", "AuditLine", "Newest first.")),
     ];
@@ -85,6 +86,11 @@ fn revocation() -> Value {
             "revoked_by": text("With which token."),
         }),
     )
+}
+
+fn log_level() -> Value {
+    let level = text("`off`, `error`, `warn`, `info`, `debug` or `trace`, or `target=level` and commas between.");
+    object("What a program's own log tells.", &["log_level"], json!({ "log_level": level }))
 }
 
 fn audit_line() -> Value {
