@@ -30,6 +30,7 @@ pub mod state;
 mod status;
 mod strict;
 mod tokens;
+mod trace;
 mod wait;
 mod write;
 

@@ -1,5 +1,6 @@
 //! Who asks for something: the name and role of the token, and the request that it came with.
 
+use otel::TraceContext;
 use std::{fmt, net::IpAddr};
 use uuid::Uuid;
 
@@ -37,6 +38,8 @@ pub struct Author {
     pub method: String,
     /// Its path, as the API describes it.
     pub path: String,
+    /// The span of the request, if it is traced.
+    pub trace: Option<TraceContext>,
 }
 
 // === impl Role ===
@@ -69,6 +72,6 @@ impl Author {
     /// Somebody inside of this process, without a request.
     pub fn inside(name: &str) -> Author {
         let (request_id, method, path) = (String::new(), String::new(), String::new());
-        Author { name: name.into(), token: None, role: Role::Admin, peer: None, request_id, method, path }
+        Author { name: name.into(), token: None, role: Role::Admin, peer: None, request_id, method, path, trace: None }
     }
 }

@@ -3,7 +3,10 @@
 //! A plan is pure and may run more than once: on the head in memory, and again under the lock when the head moved.
 //! What is stored was checked as a whole, with the code that nodes run; what is answered stands in the database.
 
+mod error;
 mod validity;
+
+pub use error::{CommitError, Refusal};
 
 use crate::{
     author::Author,
@@ -12,12 +15,8 @@ use crate::{
     store::{AuditChange, Done, Draft, NewLine, Recalled, Store, StoreError, Write},
     telemetry::{CommitResult, StoreOperation, Telemetry},
 };
-use proto::{
-    identity::Identity,
-    invalid::Invalid,
-    resource::{Change, ResourceKey},
-    snapshot::Snapshot,
-};
+use otel::{OpenSpan, TraceContext, span::Kind};
+use proto::{identity::Identity, resource::Change, snapshot::Snapshot};
 use std::{sync::Arc, time::Duration, time::Instant};
 use time::OffsetDateTime;
 use tokio::sync::{Mutex, Semaphore};
@@ -62,67 +61,6 @@ pub struct Proposal {
     pub plan: Plan,
 }
 
-/// Why a proposal does not fit the configuration.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// There is no such resource.
-    #[error("{0} does not exist")]
-    NotFound(ResourceKey),
-    /// There is such a resource already.
-    #[error("{0} exists already")]
-    Exists(ResourceKey),
-    /// The resource is not in the state that the caller expects.
-    #[error("{detail}")]
-    Precondition {
-        /// What was expected and what is.
-        detail: String,
-    },
-    /// The resource cannot go while others refer to it.
-    #[error("{key} is referred to by {} others", by.len())]
-    Referred {
-        /// What was to go.
-        key: ResourceKey,
-        /// Who refers to it.
-        by: Vec<ResourceKey>,
-    },
-    /// The configuration would be wrong.
-    #[error("the configuration would have {} faults", .0.len())]
-    Invalid(Vec<Invalid>),
-}
-
-/// Why a proposal did not become a revision.
-#[derive(Debug, thiserror::Error)]
-pub enum CommitError {
-    /// It does not fit the configuration.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// It would take away more than half of a large configuration, unconfirmed.
-    #[error("would shrink the configuration from {from} to {to} resources; confirm that this is meant")]
-    Shrinks {
-        /// How many resources there are.
-        from: usize,
-        /// How many would be left.
-        to: usize,
-    },
-    /// The idempotency key was used with another request.
-    #[error("the idempotency key was used for another request; take a new one")]
-    IdempotencyReused,
-    /// More changes at once than are taken.
-    #[error("changes {count} resources at once; at most {limit} are taken, split it")]
-    TooLarge {
-        /// How many it has.
-        count: usize,
-        /// How many are taken.
-        limit: usize,
-    },
-    /// The database does not answer, or not in time. Nothing was acknowledged.
-    #[error("{detail}")]
-    Unavailable {
-        /// What is the matter, and whether the change may stand all the same.
-        detail: String,
-    },
-}
-
 /// A proposal that stands.
 #[derive(Clone, Debug)]
 pub struct Committed {
@@ -164,6 +102,13 @@ struct Worked {
     changes: Vec<Change>,
 }
 
+/// With what a revision is made.
+struct Making {
+    confirmed_shrink: bool,
+    // The span of the commit.
+    trace: Option<TraceContext>,
+}
+
 // === impl Committer ===
 
 impl Committer {
@@ -200,15 +145,41 @@ impl Committer {
 impl Inner {
     async fn take_turn(&self, proposal: &Arc<Proposal>) -> Result<Committed, CommitError> {
         let started = Instant::now();
+        let mut span = self.telemetry.spans().within(proposal.author.trace, "commit", Kind::Internal);
+        let trace = span.as_ref().map(OpenSpan::context);
         let result = match tokio::time::timeout(TURN_LIMIT, self.turn.lock()).await {
-            Ok(_turn) => self.carry_out(proposal).await,
+            Ok(_turn) => self.carry_out(proposal, trace).await,
             Err(_) => Err(unavailable("other writes take too long; try again")),
         };
         self.telemetry.commit(outcome(&result), started.elapsed());
+        if let Some(span) = &mut span {
+            match &result {
+                Ok(committed) => {
+                    let revision = i64::try_from(committed.identity.revision).unwrap_or(i64::MAX);
+                    span.set("portico.revision", revision);
+                }
+                Err(error) => span.fail(error.to_string()),
+            }
+        }
         result
     }
 
-    async fn carry_out(&self, proposal: &Arc<Proposal>) -> Result<Committed, CommitError> {
+    // Works a proposal out, as a span of its own.
+    async fn check(
+        &self,
+        proposal: &Arc<Proposal>,
+        base: Arc<Head>,
+        trace: Option<TraceContext>,
+    ) -> Result<Worked, CommitError> {
+        let mut span = self.telemetry.spans().within(trace, "check", Kind::Internal);
+        let worked = self.work_out(proposal, base).await;
+        if let (Some(span), Err(error)) = (&mut span, &worked) {
+            span.fail(error.to_string());
+        }
+        worked
+    }
+
+    async fn carry_out(&self, proposal: &Arc<Proposal>, trace: Option<TraceContext>) -> Result<Committed, CommitError> {
         if let Some((key, digest)) = &proposal.idempotency
             && let Some(recalled) = self.store.recall(key).await?
         {
@@ -218,12 +189,12 @@ impl Inner {
         // Work it out on what is in memory, without any lock. A refusal, or nothing to do, is only as true as that is
         // new.
         let head = self.publisher.head();
-        let mut worked = self.work_out(proposal, head.clone()).await;
+        let mut worked = self.check(proposal, head.clone(), trace).await;
         if !worked.as_ref().is_ok_and(|worked| !worked.changes.is_empty()) {
             self.publisher.refresh().await?;
             let newest = self.publisher.head();
             if newest.identity != head.identity {
-                worked = self.work_out(proposal, newest).await;
+                worked = self.check(proposal, newest, trace).await;
             }
         }
         let mut worked = worked?;
@@ -233,6 +204,7 @@ impl Inner {
 
         for _ in 0..MAX_TRIES {
             // From here on nobody else moves the head.
+            let _storing = self.telemetry.spans().within(trace, "store", Kind::Internal);
             let asked = Instant::now();
             let mut write = self.store.lock().await?;
             self.telemetry.store(StoreOperation::Lock, asked.elapsed());
@@ -241,10 +213,10 @@ impl Inner {
                     // Not what this process thinks it is: another history, or older.
                     write.release().await?;
                     self.publisher.refresh().await?;
-                    worked = self.work_out(proposal, self.publisher.head()).await?;
+                    worked = self.check(proposal, self.publisher.head(), trace).await?;
                     continue;
                 };
-                worked = match self.work_out(proposal, head).await {
+                worked = match self.check(proposal, head, trace).await {
                     Ok(worked) => worked,
                     Err(refused) => {
                         write.release().await?;
@@ -263,7 +235,9 @@ impl Inner {
                 write.release().await?;
                 return Err(CommitError::Shrinks { from, to });
             }
-            return self.make_stand(write, proposal, worked, shrinks.is_some()).await;
+            return self
+                .make_stand(write, proposal, worked, Making { confirmed_shrink: shrinks.is_some(), trace })
+                .await;
         }
         Err(unavailable("the configuration changes faster than it can be read; try again"))
     }
@@ -296,7 +270,7 @@ impl Inner {
         mut write: Write,
         proposal: &Proposal,
         worked: Worked,
-        confirmed_shrink: bool,
+        Making { confirmed_shrink, trace }: Making,
     ) -> Result<Committed, CommitError> {
         let asked = Instant::now();
         let changed = !worked.changes.is_empty();
@@ -314,6 +288,7 @@ impl Inner {
                 reason: reason.clone(),
                 resources: worked.snapshot.len() as u64,
                 confirmed_shrink,
+                trace,
                 changes: &worked.changes,
             };
             write.write(&draft).await?;
@@ -334,7 +309,7 @@ impl Inner {
             self.find_out(&error, changed.then_some(commit_id)).await?;
         }
         self.telemetry.store(StoreOperation::Write, asked.elapsed());
-        let head = Head { identity, snapshot: worked.snapshot.clone(), at };
+        let head = Head { identity, snapshot: worked.snapshot.clone(), at, trace };
         if changed {
             info!(revision = identity.revision, author = %proposal.author.name, changes = worked.changes.len(), "committed");
             self.publisher.publish(head);
@@ -458,7 +433,7 @@ async fn catch_up(write: &mut Write, known: &Head) -> Result<Option<Arc<Head>>, 
     }
     let changes = write.changes_since(known.identity.revision).await?;
     let folded = fold(&known.snapshot, changes, &stand).await;
-    Ok(folded.map(|snapshot| Arc::new(Head { identity: stand.identity, snapshot, at: stand.at })))
+    Ok(folded.map(|snapshot| Arc::new(Head { identity: stand.identity, snapshot, at: stand.at, trace: stand.trace })))
 }
 
 /// From how many to how many, if more than half of a large configuration goes.

@@ -9,6 +9,7 @@ use crate::{
     store::{Stand, Store, StoreError},
     telemetry::{StoreOperation, Telemetry},
 };
+use otel::TraceContext;
 use proto::{identity::Identity, resource::Change, snapshot::Snapshot};
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -43,6 +44,8 @@ pub struct Head {
     pub snapshot: Snapshot,
     /// When its revision was made.
     pub at: OffsetDateTime,
+    /// In which trace.
+    pub trace: Option<TraceContext>,
 }
 
 /// Holds the head and tells of new ones.
@@ -76,7 +79,7 @@ impl Publisher {
         let (stand, snapshot) = store.load().await?;
         info!(head = %stand.identity, resources = snapshot.len(), "the configuration is loaded");
         telemetry.head(stand.identity.revision, snapshot.len());
-        let head = Arc::new(Head { identity: stand.identity, snapshot, at: stand.at });
+        let head = Arc::new(Head { identity: stand.identity, snapshot, at: stand.at, trace: stand.trace });
         Ok(Publisher {
             store,
             telemetry,
@@ -237,7 +240,7 @@ impl Publisher {
         if to - from <= MAX_FOLD {
             let changes = self.store.changes(from, to).await?.into_iter().map(|(_, change)| change).collect();
             if let Some(snapshot) = fold(&known.snapshot, changes, &stand).await {
-                return Ok(Head { identity: stand.identity, snapshot, at: stand.at });
+                return Ok(Head { identity: stand.identity, snapshot, at: stand.at, trace: stand.trace });
             }
             warn!(from, to, "the changes do not add up to the root hash of the head; reading all again");
         }
@@ -247,11 +250,16 @@ impl Publisher {
     async fn reload(&self, known: &Head) -> Result<Head, StoreError> {
         let stand = self.store.stand().await?;
         if stand.identity.root == known.identity.root {
-            return Ok(Head { identity: stand.identity, snapshot: known.snapshot.clone(), at: stand.at });
+            return Ok(Head {
+                identity: stand.identity,
+                snapshot: known.snapshot.clone(),
+                at: stand.at,
+                trace: stand.trace,
+            });
         }
         let (stand, snapshot) = self.store.load().await?;
         info!(head = %stand.identity, resources = snapshot.len(), "the configuration was read again");
-        Ok(Head { identity: stand.identity, snapshot, at: stand.at })
+        Ok(Head { identity: stand.identity, snapshot, at: stand.at, trace: stand.trace })
     }
 
     // Nothing that was read before another head came may take its place.

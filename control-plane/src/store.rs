@@ -32,6 +32,7 @@ use self::{
     postgres::{Postgres, PostgresHints, PostgresWrite},
     sqlite::{Sqlite, SqliteWrite},
 };
+use otel::TraceContext;
 use proto::{
     identity::Identity,
     resource::{Change, Hash, Resource},
@@ -91,6 +92,8 @@ pub struct Revision {
 pub(crate) struct Stand {
     pub(crate) identity: Identity,
     pub(crate) at: OffsetDateTime,
+    /// The trace in which it was made, where that was asked for.
+    pub(crate) trace: Option<TraceContext>,
 }
 
 /// A revision about to be written.
@@ -102,6 +105,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) reason: Option<String>,
     pub(crate) resources: u64,
     pub(crate) confirmed_shrink: bool,
+    /// The trace in which it is made.
+    pub(crate) trace: Option<TraceContext>,
     pub(crate) changes: &'a [Change],
 }
 

@@ -84,6 +84,7 @@ pub struct Telemetry {
     store_duration: Family<StoreLabels, Histogram, fn() -> Histogram>,
     nodes_behind: Gauge,
     oldest_revision: Gauge,
+    spans: Spans,
 }
 
 // === impl Telemetry ===
@@ -111,6 +112,7 @@ impl Telemetry {
             nodes_behind: Gauge::default(),
             oldest_revision: Gauge::default(),
             registry: Registry::default(),
+            spans,
         };
         let help = "Duration of requests to the admin API";
         all.register_with_unit("http_server_request_duration", help, Unit::Seconds, telemetry.requests.clone());
@@ -162,6 +164,11 @@ impl Telemetry {
     /// What Prometheus reads, in the form that `Accept` asks for.
     pub fn page(&self, accept: &str) -> Page {
         Page::write(&self.registry, accept)
+    }
+
+    /// Where spans are handed in.
+    pub(crate) fn spans(&self) -> &Spans {
+        &self.spans
     }
 
     /// The same figures for an OpenTelemetry collector.

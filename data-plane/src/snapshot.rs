@@ -21,6 +21,7 @@ use assembly::Whole;
 use disk::Stored;
 use file::FileFaults;
 use mailbox::{Mailbox, Taken};
+use otel::span::Kind;
 use proto::{
     identity::Identity,
     invalid::Invalid,
@@ -108,6 +109,10 @@ impl Builder {
     pub(crate) fn apply(&mut self, whole: Whole) -> Result<(), Arc<Refusal>> {
         let started = Instant::now();
         let identity = whole.identity;
+        let mut span = self.status.spans().within(whole.trace, "apply revision", Kind::Consumer);
+        if let Some(span) = &mut span {
+            span.set("portico.revision", i64::try_from(identity.revision).unwrap_or(i64::MAX));
+        }
         let previous = self.live.load_full();
         let applied = guarded(|| {
             let snapshot = check(previous.snapshot(), whole)?;
@@ -118,11 +123,21 @@ impl Builder {
         });
         match applied {
             Ok(router) => {
+                let built = started.elapsed();
                 self.swap(router, identity);
+                if let Some(span) = &mut span {
+                    span.set("portico.build.duration", built.as_secs_f64());
+                    span.set("portico.swap.duration", (started.elapsed() - built).as_secs_f64());
+                }
                 tracing::info!(revision = %identity, duration_ms = started.elapsed().as_millis(), "a configuration runs");
                 Ok(())
             }
-            Err(flaw) => Err(self.refuse(identity, flaw)),
+            Err(flaw) => {
+                if let Some(span) = &mut span {
+                    span.fail("refused");
+                }
+                Err(self.refuse(identity, flaw))
+            }
         }
     }
 

@@ -4,10 +4,12 @@
 //! tell ever waits. That is why the processors of `opentelemetry_sdk` are not used: they run threads of their own, and
 //! what they drop cannot be counted. Without an endpoint in the settings there is no queue and no task.
 //!
-//! Floors, top to bottom; no import runs back up: testing → process → metrics, page, spans → transport → retry, target →
-//! resource → span, settings.
+//! Floors, top to bottom; no import runs back up: testing → open, process → metrics, page, spans → transport → retry,
+//! target → resource → context, span, settings.
 
+mod context;
 mod metrics;
+mod open;
 mod page;
 mod process;
 mod resource;
@@ -22,7 +24,9 @@ pub mod testing;
 mod tests;
 mod transport;
 
+pub use context::TraceContext;
 pub use metrics::{Figures, MetricExporter};
+pub use open::OpenSpan;
 pub use page::Page;
 pub use process::Process;
 pub use resource::Service;

@@ -6,6 +6,7 @@ use super::{
     refusals::Refused,
     roles,
     state::ApiState,
+    trace,
 };
 use crate::{
     access::{Holder, Unknown},
@@ -19,6 +20,7 @@ use axum::{
 };
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use otel::TraceContext;
 use std::{net::SocketAddr, panic::AssertUnwindSafe, time::Instant};
 use uuid::Uuid;
 
@@ -64,13 +66,23 @@ pub(crate) async fn surround(mut request: Request, next: Next) -> Response {
     response
 }
 
-/// Counts every request, with how long its answer took.
-pub(crate) async fn measure(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+/// Counts every request, with how long its answer took, and traces those that tell or change something.
+pub(crate) async fn measure(State(state): State<ApiState>, mut request: Request, next: Next) -> Response {
     let (method, route) = (request.method().clone(), request.extensions().get::<MatchedPath>().cloned());
-    let started = Instant::now();
-    let response = next.run(request).await;
     let route = route.as_ref().map(MatchedPath::as_str);
-    state.telemetry.request(method.as_str(), route, response.status().as_u16(), started.elapsed());
+    let started = Instant::now();
+    let mut span = route
+        .filter(|route| route.starts_with("/v1/"))
+        .and_then(|route| trace::span(state.telemetry.spans(), &request, route));
+    if let Some(span) = &span {
+        request.extensions_mut().insert(span.context());
+    }
+    let response = next.run(request).await;
+    let status = response.status();
+    state.telemetry.request(method.as_str(), route, status.as_u16(), started.elapsed());
+    if let Some(span) = &mut span {
+        trace::answered(span, status);
+    }
     response
 }
 
@@ -117,8 +129,9 @@ fn author(request: &Request) -> Author {
     let peer = extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip().to_canonical());
     let path = extensions.get::<MatchedPath>().map(|path| path.as_str().to_owned()).unwrap_or_default();
     let request_id = extensions.get::<RequestId>().map(|RequestId(id)| id.clone()).unwrap_or_default();
+    let trace = extensions.get::<TraceContext>().copied();
     let (name, method) = (String::new(), request.method().as_str().to_owned());
-    Author { name, token: None, role: Role::Viewer, peer, request_id, method, path }
+    Author { name, token: None, role: Role::Viewer, peer, request_id, method, path, trace }
 }
 
 fn admit(state: &ApiState, headers: &HeaderMap, asks: &mut Author) -> Result<(), Problem> {

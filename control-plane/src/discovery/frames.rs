@@ -70,9 +70,10 @@ fn encode_snapshot(head: &Head) -> Arc<[Bytes]> {
     let mut frames = Vec::new();
     let mut resources = Vec::new();
     let mut size = 0;
+    let traceparent = head.trace.map(|trace| trace.to_string()).unwrap_or_default();
     let chunk = |resources, last| {
-        let identity = Some((&head.identity).into());
-        encode(control_message::Message::Snapshot(pb::SnapshotChunk { identity, resources, last }))
+        let (identity, traceparent) = (Some((&head.identity).into()), traceparent.clone());
+        encode(control_message::Message::Snapshot(pb::SnapshotChunk { identity, resources, last, traceparent }))
     };
     for entry in head.snapshot.entries() {
         let resource = pb::Resource::from(&entry.resource);
@@ -118,7 +119,7 @@ mod tests {
         };
         let snapshot = Snapshot::empty().with((0..routes).map(put)).unwrap();
         let identity = Identity { history: [7; 16], revision: 3, root: snapshot.root() };
-        Head { identity, snapshot, at: OffsetDateTime::UNIX_EPOCH }
+        Head { identity, snapshot, at: OffsetDateTime::UNIX_EPOCH, trace: None }
     }
 
     fn chunks(head: &Head) -> Vec<pb::SnapshotChunk> {

@@ -38,7 +38,8 @@ const RELISTEN_PAUSE: Duration = Duration::from_secs(1);
 /// The keys that anything is sealed with.
 const KEYS: &str = "select distinct sealed_by from changes where sealed_by is not null";
 
-const STAND: &str = "select history, revision, root, at from head";
+const STAND: &str = "select history, revision, root, at,
+    (select traceparent from revisions where revisions.revision = head.revision) as traceparent from head";
 
 pub(super) struct Postgres {
     seal: Seal,
@@ -199,9 +200,11 @@ impl Postgres {
         let locking = async {
             let connection = guard.connection();
             sqlx::raw_sql("begin").execute(&mut *connection).await?;
-            sqlx::query_as::<_, StandRow>("select history, revision, root, at from head for update")
-                .fetch_one(connection)
-                .await
+            sqlx::query_as::<_, StandRow>(
+                "select history, revision, root, at, null::text as traceparent from head for update",
+            )
+            .fetch_one(connection)
+            .await
         };
         let row = within(STEP_LIMIT, locking).await?;
         Ok(PostgresWrite { stand: row.try_into()?, guard, seal: self.seal.clone() })
@@ -392,8 +395,9 @@ async fn write_changes(connection: &mut PgConnection, draft: &Draft<'_>, seal: &
 async fn write_revision(connection: &mut PgConnection, draft: &Draft<'_>) -> Result<(), sqlx::Error> {
     sqlx::query(
         "with revision as (
-             insert into revisions (revision, commit_id, at, author, reason, root, resources, confirmed_shrink)
-             values ($1, $2, $3, $4, $5, $6, $7, $8)
+             insert into revisions
+                 (revision, commit_id, at, author, reason, root, resources, confirmed_shrink, traceparent)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $10)
          ), moved as (
              update head set revision = $1, root = $6, at = $3
          )
@@ -408,6 +412,7 @@ async fn write_revision(connection: &mut PgConnection, draft: &Draft<'_>) -> Res
     .bind(super::signed(draft.resources))
     .bind(draft.confirmed_shrink)
     .bind(CHANNEL)
+    .bind(draft.trace.map(|trace| trace.to_string()))
     .execute(connection)
     .await?;
     Ok(())

@@ -1,6 +1,7 @@
 //! Rows as both databases have them, and what they mean.
 
 use super::{Recalled, Revision, Stand, StoreError, error::corrupt, seal::Seal};
+use otel::TraceContext;
 use proto::{
     identity::Identity,
     name::Name,
@@ -15,6 +16,7 @@ pub(super) struct StandRow {
     revision: i64,
     root: Vec<u8>,
     at: OffsetDateTime,
+    traceparent: Option<String>,
 }
 
 #[derive(FromRow)]
@@ -73,7 +75,8 @@ impl TryFrom<StandRow> for Stand {
     fn try_from(row: StandRow) -> Result<Stand, StoreError> {
         let identity =
             Identity { history: fixed(&row.history)?, revision: unsigned(row.revision)?, root: fixed(&row.root)? };
-        Ok(Stand { identity, at: row.at })
+        let trace = row.traceparent.and_then(|text| TraceContext::parse(text.as_bytes()));
+        Ok(Stand { identity, at: row.at, trace })
     }
 }
 

@@ -31,7 +31,8 @@ use uuid::Uuid;
 /// The keys that anything is sealed with.
 const KEYS: &str = "select distinct sealed_by from changes where sealed_by is not null";
 
-const STAND: &str = "select history, revision, root, at from head";
+const STAND: &str = "select history, revision, root, at,
+    (select traceparent from revisions where revisions.revision = head.revision) as traceparent from head";
 
 pub(super) struct Sqlite {
     seal: Seal,
@@ -327,8 +328,8 @@ async fn write_change(
 
 async fn write_revision(connection: &mut SqliteConnection, draft: &Draft<'_>) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "insert into revisions (revision, commit_id, at, author, reason, root, resources, confirmed_shrink)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "insert into revisions (revision, commit_id, at, author, reason, root, resources, confirmed_shrink, traceparent)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
     .bind(super::signed(draft.identity.revision))
     .bind(&draft.commit_id.as_bytes()[..])
@@ -338,6 +339,7 @@ async fn write_revision(connection: &mut SqliteConnection, draft: &Draft<'_>) ->
     .bind(&draft.identity.root[..])
     .bind(super::signed(draft.resources))
     .bind(draft.confirmed_shrink)
+    .bind(draft.trace.map(|trace| trace.to_string()))
     .execute(&mut *connection)
     .await?;
     sqlx::query("update head set revision = $1, root = $2, at = $3")

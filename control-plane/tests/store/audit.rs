@@ -55,6 +55,7 @@ async fn a_line_tells_what_was_done_and_when(database: Database) {
         request_id: "r-1".into(),
         method: "POST".into(),
         path: "/v1/apply".into(),
+        trace: None,
     };
     let reason = Some("nul \0".into());
     instance.put([route("a", "1"), route("b", "1")]).await.unwrap();

@@ -20,3 +20,4 @@ mod planes;
 mod sealed;
 mod status;
 mod streams;
+mod traces;

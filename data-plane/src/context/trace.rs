@@ -6,6 +6,7 @@
 
 use super::Context;
 use http::{HeaderMap, HeaderName};
+use otel::TraceContext;
 
 /// The header that says which trace a request belongs to.
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -20,7 +21,6 @@ const TRACEPARENT_LEN: usize = 55;
 const MAX_TRACESTATE: usize = 512;
 /// The longest baggage that goes on (W3C Baggage, 3.3.2).
 const MAX_BAGGAGE: usize = 8192;
-const SAMPLED: u8 = 1;
 
 /// The trace of a request.
 #[derive(Clone, Debug)]
@@ -30,21 +30,10 @@ pub(crate) struct Trace {
     /// The span of the request here, not 0.
     pub(crate) span: u64,
     /// The span that the request comes from, when the trace goes on.
-    pub(crate) parent: Option<Parent>,
+    pub(crate) parent: Option<TraceContext>,
     /// The trace that the request came from, when a new one began.
-    pub(crate) link: Option<Box<Parent>>,
+    pub(crate) link: Option<Box<TraceContext>>,
     /// Whether it is recorded.
-    pub(crate) sampled: bool,
-}
-
-/// Where a request comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Parent {
-    /// The trace.
-    pub(crate) id: u128,
-    /// The span.
-    pub(crate) span: u64,
-    /// Whether it is recorded there.
     pub(crate) sampled: bool,
 }
 
@@ -69,7 +58,7 @@ impl Trace {
 /// Takes over what the headers say of a trace, as far as they are trusted, and leaves in them only what may travel on.
 pub(crate) fn take_over_trace(context: &mut Context, trusted: bool) {
     let (headers, trace) = (&mut context.headers, &mut context.trace);
-    let parent = Parent::in_headers(headers);
+    let parent = parent(headers);
     headers.remove(TRACEPARENT);
     match parent {
         Some(parent) if trusted => {
@@ -100,41 +89,10 @@ pub(crate) fn hex(number: u128, out: &mut [u8]) {
     }
 }
 
-// === impl Parent ===
-
-impl Parent {
-    fn in_headers(headers: &HeaderMap) -> Option<Parent> {
-        let mut values = headers.get_all(TRACEPARENT).iter();
-        let value = values.next().filter(|_| values.next().is_none())?;
-        Parent::parse(value.as_bytes())
-    }
-
-    // `VERSION-TRACE-SPAN-FLAGS`; a later version may say more after that (W3C Trace Context, 3.2 and 4.3).
-    fn parse(text: &[u8]) -> Option<Parent> {
-        let version = digits(text.get(..2)?)?;
-        let whole = match version {
-            0 => text.len() == TRACEPARENT_LEN,
-            0xff => false,
-            _ => text.len() == TRACEPARENT_LEN || text.get(TRACEPARENT_LEN) == Some(&b'-'),
-        };
-        let dashes = [2, 35, 52].into_iter().all(|at| text.get(at) == Some(&b'-'));
-        if !whole || !dashes {
-            return None;
-        }
-        let id = digits(&text[3..35])?;
-        let span = u64::try_from(digits(&text[36..52])?).ok()?;
-        let flags = digits(&text[53..55])? as u8;
-        (id != 0 && span != 0).then_some(Parent { id, span, sampled: flags & SAMPLED != 0 })
-    }
-}
-
-// Only in lower case.
-fn digits(text: &[u8]) -> Option<u128> {
-    text.iter().try_fold(0, |number, digit| match digit {
-        b'0'..=b'9' => Some(number << 4 | u128::from(digit - b'0')),
-        b'a'..=b'f' => Some(number << 4 | u128::from(digit - b'a' + 10)),
-        _ => None,
-    })
+fn parent(headers: &HeaderMap) -> Option<TraceContext> {
+    let mut values = headers.get_all(TRACEPARENT).iter();
+    let value = values.next().filter(|_| values.next().is_none())?;
+    TraceContext::parse(value.as_bytes())
 }
 
 #[cfg(test)]
@@ -155,13 +113,13 @@ mod tests {
 
     #[test]
     fn only_a_well_formed_parent_is_one() {
-        let parent = Parent { id: 0x0af7651916cd43dd8448eb211c80319c, span: 0xb7ad6b7169203331, sampled: true };
-        assert_eq!(Parent::parse(PARENT.as_bytes()), Some(parent));
-        let unsampled = Parent { sampled: false, ..parent };
-        assert_eq!(Parent::parse(PARENT.replace("-01", "-02").as_bytes()), Some(unsampled));
-        assert_eq!(Parent::parse(PARENT.replace("00-0af", "cc-0af").as_bytes()), Some(parent));
+        let parent = TraceContext { id: 0x0af7651916cd43dd8448eb211c80319c, span: 0xb7ad6b7169203331, sampled: true };
+        assert_eq!(TraceContext::parse(PARENT.as_bytes()), Some(parent));
+        let unsampled = TraceContext { sampled: false, ..parent };
+        assert_eq!(TraceContext::parse(PARENT.replace("-01", "-02").as_bytes()), Some(unsampled));
+        assert_eq!(TraceContext::parse(PARENT.replace("00-0af", "cc-0af").as_bytes()), Some(parent));
         assert_eq!(
-            Parent::parse(format!("{}-what-comes", PARENT.replace("00-0af", "cc-0af")).as_bytes()),
+            TraceContext::parse(format!("{}-what-comes", PARENT.replace("00-0af", "cc-0af")).as_bytes()),
             Some(parent)
         );
         for bad in [
@@ -178,7 +136,7 @@ mod tests {
             "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b716920333g-01",
         ] {
-            assert_eq!(Parent::parse(bad.as_bytes()), None, "{bad}");
+            assert_eq!(TraceContext::parse(bad.as_bytes()), None, "{bad}");
         }
     }
 

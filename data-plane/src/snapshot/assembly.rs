@@ -1,5 +1,6 @@
 //! Puts the chunks of a configuration together: of one identity, in order, nothing between them, and not without end.
 
+use otel::TraceContext;
 use proto::{identity::Identity, pb};
 
 /// The largest configuration, in bytes of its messages.
@@ -12,6 +13,8 @@ pub(crate) struct Whole {
     pub(crate) identity: Identity,
     /// All its resources.
     pub(crate) resources: Vec<pb::Resource>,
+    /// The span of the change that made it.
+    pub(crate) trace: Option<TraceContext>,
 }
 
 /// A configuration of which the end has not come.
@@ -45,7 +48,7 @@ impl Assembly {
         let mut whole = match begun {
             None => {
                 self.bytes = 0;
-                Whole { identity, resources: Vec::new() }
+                Whole { identity, resources: Vec::new(), trace: TraceContext::parse(chunk.traceparent.as_bytes()) }
             }
             Some(whole) if whole.identity == identity => whole,
             Some(whole) => return Err(AssemblyError::Mixed(whole.identity, identity)),

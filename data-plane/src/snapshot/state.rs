@@ -2,6 +2,7 @@
 //! reports what changed. Only the newest is kept, so that nothing queues while there is no stream.
 
 use crate::{pool::HealthReport, telemetry::Telemetry};
+use otel::Spans;
 use proto::{identity::Identity, invalid::Invalid};
 use std::{
     sync::Arc,
@@ -49,6 +50,11 @@ pub(crate) struct Refusal {
 // === impl Status ===
 
 impl Status {
+    /// Where spans are handed in.
+    pub(crate) fn spans(&self) -> &Spans {
+        self.telemetry.spans()
+    }
+
     /// Nothing runs; what is told here, is told by telemetry too.
     pub(crate) fn new(telemetry: Telemetry) -> Status {
         Status { state: watch::Sender::new(State::default()), telemetry }

@@ -66,6 +66,7 @@ fn chunks(identity: Identity, resources: Vec<pb::Resource>) -> Vec<pb::SnapshotC
         identity: Some((&identity).into()),
         resources: vec![resource],
         last: at + 1 == count,
+        ..Default::default()
     };
     resources.into_iter().enumerate().map(chunk).collect()
 }
@@ -176,7 +177,7 @@ async fn what_is_not_sent_again_is_gone() {
     }
     assert!(!node.runs("/a") && node.runs("/b") && node.runs("/c"));
     let empty = identity(3, Snapshot::empty().root());
-    stream.send(pb::SnapshotChunk { identity: Some((&empty).into()), resources: Vec::new(), last: true }).await;
+    stream.send(pb::SnapshotChunk { identity: Some((&empty).into()), last: true, ..Default::default() }).await;
     stream.running(empty).await;
     assert!(!node.runs("/b"));
 }
@@ -239,7 +240,9 @@ async fn an_empty_database_takes_nothing_away() {
         let sent = stored(revision, names);
         let identity = Identity { history, ..sent.identity };
         let resources = messages(&sent.snapshot);
-        stream.send(pb::SnapshotChunk { identity: Some((&identity).into()), resources, last: true }).await;
+        stream
+            .send(pb::SnapshotChunk { identity: Some((&identity).into()), resources, last: true, ..Default::default() })
+            .await;
         identity
     };
     // A node that has nothing yet takes it.

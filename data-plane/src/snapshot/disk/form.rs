@@ -133,7 +133,8 @@ fn place(slot: &str, salt: &[u8; SALT], number: u32) -> String {
 #[cfg(test)]
 pub(in crate::snapshot) fn clear(stored: &super::Stored) -> Vec<u8> {
     let resources = stored.snapshot.entries().map(|entry| (&entry.resource).into()).collect();
-    let chunk = pb::SnapshotChunk { identity: Some((&stored.identity).into()), resources, last: true };
+    let chunk =
+        pb::SnapshotChunk { identity: Some((&stored.identity).into()), resources, last: true, ..Default::default() };
     let mut bytes = [&CLEAR[..], &chunk.encode_length_delimited_to_vec()].concat();
     bytes.extend_from_slice(&Sha256::digest(&bytes));
     bytes
