@@ -36,7 +36,11 @@ use tokio::{
     time::timeout,
 };
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Status, codec::CompressionEncoding, transport::Server};
+use tonic::{
+    Status,
+    codec::CompressionEncoding,
+    transport::{Identity, Server, ServerTlsConfig},
+};
 
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -150,10 +154,21 @@ impl Collector {
 
     /// Speaks gRPC at an address, where another may have been.
     pub async fn grpc_at(address: SocketAddr) -> Collector {
+        Collector::serve_grpc(address, Server::builder()).await
+    }
+
+    /// Speaks gRPC by TLS, and shows this certificate; both are PEM.
+    pub async fn grpc_tls(certificate: &str, key: &str) -> Collector {
+        let tls = ServerTlsConfig::new().identity(Identity::from_pem(certificate, key));
+        let server = Server::builder().tls_config(tls).expect("the certificate can be shown");
+        Collector::serve_grpc(([127, 0, 0, 1], 0).into(), server).await
+    }
+
+    async fn serve_grpc(address: SocketAddr, mut server: Server) -> Collector {
         Collector::start(address, |listener, shared| async move {
             let traces = TraceServiceServer::new(Service(shared.clone())).accept_compressed(CompressionEncoding::Gzip);
             let metrics = MetricsServiceServer::new(Service(shared)).accept_compressed(CompressionEncoding::Gzip);
-            let serving = Server::builder().add_service(traces).add_service(metrics);
+            let serving = server.add_service(traces).add_service(metrics);
             drop(serving.serve_with_incoming(TcpListenerStream::new(listener)).await);
         })
         .await

@@ -113,6 +113,25 @@ async fn spans_arrive_compressed() {
 }
 
 #[tokio::test]
+async fn spans_arrive_by_tls_only_where_the_authority_is_known() {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_string()]).unwrap();
+    let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let collector = Collector::grpc_tls(&certificate, &key).await;
+    let url = format!("https://localhost:{}", collector.address().port());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.pem");
+    std::fs::write(&file, certificate).unwrap();
+    let (spans_of_strangers, exporter) = spans(&settings(&url));
+    let _running = run(exporter);
+    spans_of_strangers.offer(span(1));
+    let (known, exporter) = spans(&Settings { otlp_certificate: Some(file), ..settings(&url) });
+    let _running = run(exporter);
+    known.offer(span(2));
+    let came = collector.wait_for("the span of who knows it", |spans| !spans.is_empty()).await;
+    assert_eq!((came.len(), came[0].id, spans_of_strangers.exported()), (1, 2, 0));
+}
+
+#[tokio::test]
 async fn without_an_endpoint_there_is_nothing() {
     let (spans, exporter) = spans(&Settings::default());
     assert!(!spans.is_on());
