@@ -14,7 +14,7 @@ use crate::{
 use clap::Args;
 use data_plane::settings::{AccessLog, Listen};
 use ports::{PortSettings, Ports};
-use proto::log_level::LogLevel;
+use proto::{log_level::LogLevel, quantity::Share};
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 #[derive(Args)]
@@ -121,6 +121,8 @@ fn node_settings(arguments: &Arguments, ports: &Ports, discovery: String) -> dat
             "stdout" => AccessLog::Stdout,
             file => AccessLog::File(file.into()),
         },
+        // What a developer tries is to be seen.
+        trace_sample: Share::ALL,
         otel: arguments.otel.clone(),
         ..data_plane::settings::Settings::default()
     }
