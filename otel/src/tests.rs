@@ -157,29 +157,25 @@ async fn a_collector_that_was_away_gets_what_waited() {
     assert_eq!((spans.dropped(), spans.failed()), (0, 0));
 }
 
-#[tokio::test]
-async fn a_collector_that_hangs_holds_up_nobody() {
-    let collector = Collector::grpc().await;
-    collector.set_mood(Mood::Hangs);
-    let (spans, exporter) = spans(&settings(&collector.url()));
+// It is given up and asked again, until it takes what there is.
+async fn is_asked_again(collector: Collector, mood: Mood, protocol: Protocol) {
+    collector.set_mood(mood);
+    let (spans, exporter) = spans(&Settings { otlp_protocol: protocol, ..settings(&collector.url()) });
     let _running = run(exporter);
     spans.offer(span(1));
-    // It was given up and asked again.
     collector.wait_for_requests(2).await;
     collector.set_mood(Mood::Takes);
     collector.wait_for("the span", |spans| spans.len() == 1).await;
 }
 
 #[tokio::test]
+async fn a_collector_that_hangs_holds_up_nobody() {
+    is_asked_again(Collector::grpc().await, Mood::Hangs, Protocol::Grpc).await;
+}
+
+#[tokio::test]
 async fn a_busy_collector_is_asked_again_by_http() {
-    let collector = Collector::http().await;
-    collector.set_mood(Mood::Busy);
-    let (spans, exporter) = spans(&Settings { otlp_protocol: Protocol::Http, ..settings(&collector.url()) });
-    let _running = run(exporter);
-    spans.offer(span(1));
-    collector.wait_for_requests(2).await;
-    collector.set_mood(Mood::Takes);
-    collector.wait_for("the span", |spans| spans.len() == 1).await;
+    is_asked_again(Collector::http().await, Mood::Busy, Protocol::Http).await;
 }
 
 #[tokio::test]

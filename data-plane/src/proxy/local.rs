@@ -10,7 +10,7 @@ use crate::{
     telemetry::{
         Telemetry,
         access_log::LogBuffer,
-        counters::{Counters, Counts, RouteSeries},
+        counters::{CallSeries, Counters, Counts, RouteSeries},
     },
 };
 use bytes::BytesMut;
@@ -52,6 +52,8 @@ pub(crate) struct LocalRoute {
     pub(crate) series: Rc<RouteSeries>,
     /// Of the upstreams that it forwards to, in the order of its sides.
     pub(crate) pools: Vec<Rc<LocalPool>>,
+    /// The tries of requests to each of them.
+    pub(crate) calls: Vec<Rc<CallSeries>>,
     /// Of the upstream that gets copies.
     pub(crate) mirror: Option<Rc<LocalPool>>,
 }
@@ -137,15 +139,16 @@ impl Local {
         let address = Arc::as_ptr(entry).addr();
         let mut routes = self.routes.borrow_mut();
         let local = routes.entry(address).or_insert_with(|| {
-            let (pools, mirror) = match &entry.action {
+            let (pools, calls, mirror) = match &entry.action {
                 Action::Forward(forward) => (
                     forward.sides.iter().map(|side| self.upstreams.local(&side.pool)).collect(),
+                    forward.sides.iter().map(|side| self.counters.upstream(side.pool.name())).collect(),
                     forward.mirror.as_ref().map(|mirror| self.upstreams.local(&mirror.pool)),
                 ),
-                Action::Redirect(_) | Action::Respond(_) => (Vec::new(), None),
+                Action::Redirect(_) | Action::Respond(_) => (Vec::new(), Vec::new(), None),
             };
             let series = self.counters.route(&entry.name, &entry.label);
-            Rc::new(LocalRoute { entry: HeldEntry::new(entry), series, pools, mirror })
+            Rc::new(LocalRoute { entry: HeldEntry::new(entry), series, pools, calls, mirror })
         });
         local.clone()
     }

@@ -22,7 +22,7 @@ use crate::{
     },
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, uri::PathAndQuery};
-use proto::{matching::Captures, name::Name};
+use proto::matching::Captures;
 use std::{
     iter,
     rc::Rc,
@@ -223,8 +223,9 @@ impl Record {
         self.started
     }
 
-    fn count_tries(&self, upstream: &Name) {
-        let series = self.local.counters.upstream(upstream);
+    fn count_tries(&self) {
+        let calls = self.route.as_ref().zip(self.side).and_then(|(route, side)| route.calls.get(side));
+        let Some(series) = calls else { return };
         for attempt in self.attempts.tries() {
             let Some((at, end)) = attempt.ended else { continue };
             let end = match end {
@@ -261,12 +262,8 @@ impl Record {
         counters.in_flight.set(counters.in_flight.get().saturating_sub(1));
         let received = self.upload.as_ref().map_or(self.received, |upload| upload.bytes());
         route.map_or(counters.no_route(), |route| &route.series).add_bodies(received, self.sent);
-        if let Some(upstream) = upstream {
-            self.count_tries(upstream);
-        }
+        self.count_tries();
         let client;
-        let header = |headers: &HeaderMap, name| headers.get(name).cloned();
-        let user_agent = header(&context.headers, header::USER_AGENT);
         let line = Line {
             method: context.method.as_str(),
             path: context.target.path().as_bytes(),
@@ -281,7 +278,7 @@ impl Record {
                 }
             },
             headers: &context.headers,
-            user_agent: user_agent.as_ref().map_or(b"", HeaderValue::as_bytes),
+            user_agent: context.headers.get(header::USER_AGENT).map_or(b"", HeaderValue::as_bytes),
             request_id: context.request_id.as_bytes(),
             trace: context.trace.id,
             span: context.trace.span,
