@@ -13,6 +13,8 @@ use std::net::{IpAddr, Ipv4Addr};
 const MAX_HEADERS: usize = 100;
 /// The most bytes that the parts of a description have together.
 const MAX_LEN: usize = 64 * 1024;
+/// Whom a request is for that does not say it.
+const DEFAULT_HOST: &str = "localhost";
 
 /// A request that can be asked about. It need not be one that is admitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,10 +69,10 @@ impl Description {
             text => faults.at("body_size", |faults| faults.take(quantity::size(text))),
         };
         let host = match message.host.as_str() {
-            "" => url.host,
-            text => Some(text),
+            "" => url.host.unwrap_or(DEFAULT_HOST),
+            text => text,
         };
-        faults.at("host", |faults| check_line(host.unwrap_or_default(), faults));
+        faults.at("host", |faults| check_line(host, faults));
         check_headers(&message.headers, faults);
         let head = head(method, url.target, host, &message.headers, body?);
         if head.len() > MAX_LEN {
@@ -149,10 +151,10 @@ fn check_line(text: &str, faults: &mut Faults) {
     }
 }
 
-fn head(method: &str, target: &str, host: Option<&str>, headers: &[pb::RequestHeader], body: u64) -> String {
+fn head(method: &str, target: &str, host: &str, headers: &[pb::RequestHeader], body: u64) -> String {
     let has = |name: &str| headers.iter().any(|header| header.name.eq_ignore_ascii_case(name));
     let mut head = format!("{method} {target} HTTP/1.1\r\n");
-    let host = host.filter(|_| !has("host")).map(|host| ("host", host.to_string()));
+    let host = (!has("host")).then(|| ("host", host.to_string()));
     let is_framed = has("content-length") || has("transfer-encoding");
     let length = (body > 0 && !is_framed).then(|| ("content-length", body.to_string()));
     let given = headers.iter().map(|header| (header.name.as_str(), header.value.clone()));
@@ -186,7 +188,7 @@ mod tests {
         };
         check(url("https://a.example/x?y#z"), Scheme::Https, "GET /x?y HTTP/1.1\r\nhost: a.example\r\n\r\n");
         check(url("http://a.example:8080"), Scheme::Http, "GET / HTTP/1.1\r\nhost: a.example:8080\r\n\r\n");
-        check(url("/x/../y"), Scheme::Http, "GET /x/../y HTTP/1.1\r\n\r\n");
+        check(url("/x/../y"), Scheme::Http, "GET /x/../y HTTP/1.1\r\nhost: localhost\r\n\r\n");
         let header = |name: &str, value: &str| pb::RequestHeader { name: name.into(), value: value.into() };
         let more = pb::RequestDescription {
             method: "POST".into(),
