@@ -8,7 +8,7 @@ mod routes;
 use crate::listener::decode_proxy_protocol;
 use proto::{
     path::{PathFault, normalise},
-    template::{Reference, RenderError, Scope, Target, Template},
+    template::{Reference, RenderError, Scope, Target, Template, Value},
 };
 use std::borrow::Cow;
 
@@ -63,7 +63,7 @@ pub fn template(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(text) else { return };
     let values = Values { value, rest };
     for target in [Target::PathAndQuery, Target::HeaderValue] {
-        let Ok(template) = Template::parse(text, target, &[("a", false), ("rest", true)]) else { continue };
+        let Ok(template) = Template::parse(text, target, Some(&[("a", false), ("rest", true)])) else { continue };
         let mut out = String::new();
         let rendered: Result<(), RenderError> = template.render(&values, &mut out);
         if rendered.is_err() {
@@ -91,11 +91,17 @@ struct Values<'a> {
 }
 
 impl Scope for Values<'_> {
-    fn value(&self, reference: &Reference) -> Option<Cow<'_, [u8]>> {
-        Some(Cow::Borrowed(match reference {
-            Reference::Path(name) if name == "rest" => self.rest,
-            Reference::Path(_) | Reference::Query(_) | Reference::Header(_) => self.value,
-        }))
+    fn value(&self, reference: &Reference) -> Option<Value<'_>> {
+        Some(match reference {
+            Reference::Path(name) if name == "rest" => Value::One(Cow::Borrowed(self.rest)),
+            Reference::Claims(_) => Value::Several(vec![Cow::Borrowed(self.value), Cow::Borrowed(self.rest)]),
+            Reference::Path(_)
+            | Reference::Query(_)
+            | Reference::Header(_)
+            | Reference::ConsumerName
+            | Reference::ClientAddress
+            | Reference::Request(_) => Value::One(Cow::Borrowed(self.value)),
+        })
     }
 }
 

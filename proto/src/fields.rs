@@ -54,7 +54,7 @@ pub fn check_name(text: &str, faults: &mut Faults) -> Option<Name> {
 pub fn check_headers(
     field: &str,
     headers: &[pb::Header],
-    variables: &[(&str, bool)],
+    variables: Option<&[(&str, bool)]>,
     faults: &mut Faults,
 ) -> Vec<HeaderTemplate> {
     faults.at(field, |faults| {

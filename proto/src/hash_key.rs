@@ -59,7 +59,7 @@ impl HashKey {
             Some(Kind::ClientAddress(_)) => Some(HashKey::ClientAddress),
             Some(Kind::Path(_)) => Some(HashKey::Path),
             Some(Kind::Template(text)) => faults.at("template", |faults| {
-                let template = faults.take(Template::parse(text, Target::HeaderValue, variables))?;
+                let template = faults.take(Template::parse(text, Target::HeaderValue, Some(variables)))?;
                 if template.as_literal().is_some() {
                     faults.note("without a reference, as {header.x-user}, all requests have the same key");
                 }

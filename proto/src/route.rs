@@ -205,7 +205,7 @@ impl Rewrite {
         faults.at("rewrite", |faults| match kind {
             Kind::Prefix(text) => faults.at("prefix", |faults| faults.take(Rewrite::prefix(text, path))),
             Kind::Template(text) => faults.at("template", |faults| {
-                faults.take(Template::parse(text, Target::PathAndQuery, &path.variables())).map(Rewrite::Template)
+                faults.take(Template::parse(text, Target::PathAndQuery, Some(&path.variables()))).map(Rewrite::Template)
             }),
         })
     }
@@ -274,7 +274,7 @@ impl Respond {
         if matches!(status, 204 | 205 | 304) && !message.body.is_empty() {
             faults.note_at("body", format!("an answer of {status} has no body"));
         }
-        let headers = check_headers("headers", &message.headers, &path.variables(), faults);
+        let headers = check_headers("headers", &message.headers, Some(&path.variables()), faults);
         let status = StatusCode::from_u16(valid?).ok()?;
         Some(Respond { status, headers, body: Bytes::from(message.body.clone()) })
     }

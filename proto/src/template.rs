@@ -2,8 +2,10 @@
 //!
 //! ```text
 //! template  = { text | "{{" | "}}" | "{" reference "}" }
-//! reference = root "." key
-//! root      = "path" | "query" | "header"
+//! reference = ( "path" | "query" | "header" ) "." key
+//!           | "claims" 1*( "." key )
+//!           | "consumer.name" | "client.address"
+//!           | "request." ( "id" | "host" | "method" | "path" | "scheme" )
 //! key       = 1*( letter | digit | "_" | "-" ) | quoted
 //! quoted    = '"' { any character but '"' } '"'
 //! ```
@@ -11,8 +13,13 @@
 //! Each [`Target`] encodes what it takes in: a value can never become syntax. Text is checked once, when the template
 //! is parsed, against what may stand in its target; a value that cannot be encoded there is an error of the request.
 
+mod reference;
+
+pub use reference::{Reference, RequestField};
+
 use crate::path;
-use std::{borrow::Cow, fmt};
+use reference::reference;
+use std::borrow::Cow;
 
 /// The longest template, in bytes.
 pub const MAX_LEN: usize = 4096;
@@ -26,17 +33,6 @@ pub enum Target {
     HeaderValue,
 }
 
-/// Where a value comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reference {
-    /// A captured variable of the path.
-    Path(String),
-    /// The first query parameter of the name.
-    Query(String),
-    /// The first request header of the name, which is in lower case.
-    Header(String),
-}
-
 /// A parsed template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
@@ -44,10 +40,21 @@ pub struct Template {
     target: Target,
 }
 
+/// What a request has for a reference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// A value, decoded.
+    One(Cow<'a, [u8]>),
+    /// Several: commas stand between them, and each is encoded so that it has none of its own.
+    Several(Vec<Cow<'a, [u8]>>),
+    /// One that is no text, as an object.
+    Opaque,
+}
+
 /// What a request offers to its templates.
 pub trait Scope {
-    /// The value, decoded; `None` when the request has none.
-    fn value(&self, reference: &Reference) -> Option<Cow<'_, [u8]>>;
+    /// The value; `None` when the request has none.
+    fn value(&self, reference: &Reference) -> Option<Value<'_>>;
 }
 
 /// Why a template has no result for a request.
@@ -74,8 +81,8 @@ enum Part {
 
 impl Template {
     /// Parses a template; `variables` are the names that the route's path captures, with whether each is the rest of
-    /// the path.
-    pub fn parse(text: &str, target: Target, variables: &[(&str, bool)]) -> Result<Template, String> {
+    /// the path. A policy does not know them, for it may stand at many routes: a name that is not captured is absent.
+    pub fn parse(text: &str, target: Target, variables: Option<&[(&str, bool)]>) -> Result<Template, String> {
         if text.len() > MAX_LEN {
             return Err(format!("a template has at most {MAX_LEN} bytes"));
         }
@@ -125,62 +132,84 @@ impl Template {
     /// Appends the result to `out`. A path of the result still has to be normalised.
     pub fn render(&self, scope: &impl Scope, out: &mut String) -> Result<(), RenderError> {
         for part in &self.parts {
-            match part {
-                Part::Text(text) => out.push_str(text),
-                Part::Segment { reference, rest } => {
-                    let value = value(scope, reference)?;
-                    if *rest {
-                        for (at, segment) in value.split(|byte| *byte == b'/').enumerate() {
-                            if at > 0 {
-                                out.push('/');
-                            }
-                            push_segment(segment, reference, out)?;
+            let (Part::Segment { reference, .. } | Part::QueryValue(reference) | Part::HeaderValue(reference)) = part
+            else {
+                if let Part::Text(text) = part {
+                    out.push_str(text);
+                }
+                continue;
+            };
+            let unencodable = || RenderError::Unencodable(reference.clone());
+            match scope.value(reference).ok_or_else(|| RenderError::Absent(reference.clone()))? {
+                Value::One(value) => part.encode(&value, out).ok_or_else(unencodable)?,
+                Value::Several(values) => {
+                    for (at, value) in values.iter().enumerate() {
+                        if at > 0 {
+                            out.push(',');
                         }
-                    } else if value.is_empty() {
-                        return Err(RenderError::Unencodable(reference.clone()));
-                    } else {
-                        push_segment(&value, reference, out)?;
+                        part.encode_element(value, out).ok_or_else(unencodable)?;
                     }
                 }
-                Part::QueryValue(reference) => path::encode_segment(&value(scope, reference)?, out),
-                Part::HeaderValue(reference) => {
-                    let value = value(scope, reference)?;
-                    let text =
-                        std::str::from_utf8(&value).ok().filter(|text| http::HeaderValue::from_str(text).is_ok());
-                    out.push_str(text.ok_or_else(|| RenderError::Unencodable(reference.clone()))?);
-                }
+                Value::Opaque => return Err(unencodable()),
             }
         }
         Ok(())
     }
 }
 
-impl fmt::Display for Reference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+// === impl Part ===
+
+impl Part {
+    // None where the value cannot stand.
+    fn encode(&self, value: &[u8], out: &mut String) -> Option<()> {
         match self {
-            Reference::Path(name) => write!(f, "path.{name}"),
-            Reference::Query(name) => write!(f, "query.{name}"),
-            Reference::Header(name) => write!(f, "header.{name}"),
+            Part::Text(_) => {}
+            Part::Segment { rest: true, .. } => {
+                for (at, segment) in value.split(|byte| *byte == b'/').enumerate() {
+                    if at > 0 {
+                        out.push('/');
+                    }
+                    push_segment(segment, out)?;
+                }
+            }
+            Part::Segment { rest: false, .. } => push_segment(value, out).filter(|()| !value.is_empty())?,
+            Part::QueryValue(_) => path::encode_segment(value, out),
+            Part::HeaderValue(_) => {
+                let text = std::str::from_utf8(value).ok()?;
+                out.push_str(Some(text).filter(|text| http::HeaderValue::from_str(text).is_ok())?);
+            }
+        }
+        Some(())
+    }
+
+    // In a header a comma would make two elements of one; elsewhere it is escaped.
+    fn encode_element(&self, value: &[u8], out: &mut String) -> Option<()> {
+        match self {
+            Part::HeaderValue(_) if value.contains(&b',') => None,
+            Part::Text(_) | Part::Segment { .. } | Part::QueryValue(_) | Part::HeaderValue(_) => {
+                self.encode(value, out)
+            }
         }
     }
 }
 
-fn value<'a>(scope: &'a impl Scope, reference: &Reference) -> Result<Cow<'a, [u8]>, RenderError> {
-    scope.value(reference).ok_or_else(|| RenderError::Absent(reference.clone()))
-}
-
 // A slash, a backslash, a NUL or a dot segment would change what the path means.
-fn push_segment(segment: &[u8], reference: &Reference, out: &mut String) -> Result<(), RenderError> {
+fn push_segment(segment: &[u8], out: &mut String) -> Option<()> {
     if matches!(segment, b"." | b"..") || segment.iter().any(|byte| matches!(byte, b'/' | b'\\' | 0)) {
-        return Err(RenderError::Unencodable(reference.clone()));
+        return None;
     }
     path::encode_segment(segment, out);
-    Ok(())
+    Some(())
 }
 
-fn part(reference: Reference, target: Target, in_query: bool, variables: &[(&str, bool)]) -> Result<Part, String> {
+fn part(
+    reference: Reference,
+    target: Target,
+    in_query: bool,
+    variables: Option<&[(&str, bool)]>,
+) -> Result<Part, String> {
     let mut rest = false;
-    if let Reference::Path(name) = &reference {
+    if let (Reference::Path(name), Some(variables)) = (&reference, variables) {
         let known = variables.iter().find(|(variable, _)| variable == name);
         rest = known.ok_or_else(|| unknown_variable(name, variables))?.1;
     }
@@ -229,39 +258,6 @@ fn check_path(parts: &[Part]) -> Result<(), String> {
     path::normalise(path).map(|_| ()).map_err(|fault| fault.to_string())
 }
 
-/// Parses up to and with the closing brace; returns what follows.
-fn reference(text: &str) -> Result<(Reference, &str), String> {
-    let advice = "write a reference as {path.name}, {query.name} or {header.name}";
-    let (root, after) =
-        text.split_once('.').ok_or_else(|| format!("a brace opens and no reference follows; {advice}"))?;
-    let (key, after) = match after.strip_prefix('"') {
-        Some(quoted) => quoted.split_once('"').ok_or("a quoted key does not end")?,
-        None => {
-            let end = after.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-')).unwrap_or(after.len());
-            after.split_at(end)
-        }
-    };
-    let after = after.strip_prefix('}').ok_or_else(|| format!("a reference does not end with a brace; {advice}"))?;
-    if key.is_empty() {
-        return Err(format!("a reference has no key; {advice}"));
-    }
-    let reference = match root {
-        "path" => Reference::Path(key.into()),
-        "query" => Reference::Query(key.into()),
-        "header" => Reference::Header(
-            http::HeaderName::from_bytes(key.as_bytes())
-                .map_err(|_| format!("{key:?} is not a header name"))?
-                .as_str()
-                .into(),
-        ),
-        _ => {
-            let hint = crate::invalid::did_you_mean(root, ["path", "query", "header"]);
-            return Err(format!("{root:?} is not a root of references{hint}; {advice}"));
-        }
-    };
-    Ok((reference, after))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -269,7 +265,10 @@ mod tests {
     struct Request;
 
     impl Scope for Request {
-        fn value(&self, reference: &Reference) -> Option<Cow<'_, [u8]>> {
+        fn value(&self, reference: &Reference) -> Option<Value<'_>> {
+            let several = |values: &[&'static str]| {
+                Some(Value::Several(values.iter().map(|value| Cow::Borrowed(value.as_bytes())).collect()))
+            };
             let value: &[u8] = match reference {
                 Reference::Path(name) if name == "id" => b"a b",
                 Reference::Path(name) if name == "rest" => b"x/y z",
@@ -277,14 +276,24 @@ mod tests {
                 Reference::Query(name) if name == "q" => b"1&b=2",
                 Reference::Query(name) if name == "crlf" => b"a\r\nX: y",
                 Reference::Header(name) if name == "x-user" => b"ann",
+                Reference::Claims(keys) => match keys.join("/").as_str() {
+                    "realm/roles" => return several(&["a", "b c"]),
+                    "https://x.example/roles" => return several(&["one"]),
+                    "tricky" => return several(&["user,admin"]),
+                    "object" => return Some(Value::Opaque),
+                    _ => return None,
+                },
+                Reference::Request(RequestField::Method) => b"GET",
+                Reference::ConsumerName => b"shop",
+                Reference::ClientAddress => b"::1",
                 _ => return None,
             };
-            Some(Cow::Borrowed(value))
+            Some(Value::One(Cow::Borrowed(value)))
         }
     }
 
     fn render(text: &str, target: Target) -> Result<String, String> {
-        let template = Template::parse(text, target, &[("id", false), ("rest", true)])?;
+        let template = Template::parse(text, target, Some(&[("id", false), ("rest", true)]))?;
         let mut out = String::new();
         template.render(&Request, &mut out).map_err(|e| e.to_string())?;
         Ok(out)
@@ -296,8 +305,12 @@ mod tests {
             |text: &str, target, expect: &str| assert_eq!(render(text, target).as_deref(), Ok(expect), "{text}");
         check("/v2/{path.id}/x?q={query.q}&r=1", Target::PathAndQuery, "/v2/a%20b/x?q=1%26b%3D2&r=1");
         check("/{path.rest}", Target::PathAndQuery, "/x/y%20z");
+        check("/{claims.realm.roles}", Target::PathAndQuery, "/a,b%20c");
+        check("/{request.method}?r={claims.tricky}", Target::PathAndQuery, "/GET?r=user%2Cadmin");
         check("{{{header.X-User}}}", Target::HeaderValue, "{ann}");
         check("{header.\"x-user\"}", Target::HeaderValue, "ann");
+        check("{claims.realm.roles};{claims.\"https://x.example/roles\"}", Target::HeaderValue, "a,b c;one");
+        check("{consumer.name}@{client.address}", Target::HeaderValue, "shop@::1");
         check("", Target::HeaderValue, "");
     }
 
@@ -307,6 +320,10 @@ mod tests {
             ("/{query.up}", Target::PathAndQuery),
             ("/{query.none}", Target::PathAndQuery),
             ("{query.crlf}", Target::HeaderValue),
+            // Two roles out of one that has a comma in it.
+            ("{claims.tricky}", Target::HeaderValue),
+            ("{claims.object}", Target::HeaderValue),
+            ("/{claims.object}", Target::PathAndQuery),
         ] {
             assert!(render(text, target).is_err(), "{text}");
         }
@@ -315,12 +332,14 @@ mod tests {
     #[test]
     fn a_bad_template_is_refused_with_advice() {
         for text in
-            ["{", "{path}", "{path.}", "{path.id", "}", "{claims.sub}", "{path.ID}", "{header.a b}", "{query.\"a}"]
+            ["{", "{path}", "{path.}", "{path.id", "}", "{path.ID}", "{path.id.x}", "{header.a b}", "{query.\"a}"]
         {
-            assert!(Template::parse(text, Target::HeaderValue, &[("id", false)]).is_err(), "{text}");
+            assert!(Template::parse(text, Target::HeaderValue, Some(&[("id", false)])).is_err(), "{text}");
         }
         for text in ["orders", "/a b", "/a#b", "/%2f", "/a\\b", "/é"] {
-            assert!(Template::parse(text, Target::PathAndQuery, &[]).is_err(), "{text}");
+            assert!(Template::parse(text, Target::PathAndQuery, Some(&[])).is_err(), "{text}");
         }
+        // A policy does not know what its routes capture.
+        assert!(Template::parse("{path.any}", Target::HeaderValue, None).is_ok());
     }
 }

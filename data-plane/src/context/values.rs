@@ -4,7 +4,7 @@ use super::Context;
 use proto::{
     matching::{Captures, parameter},
     path::percent_decode,
-    template::{Reference, Scope},
+    template::{Reference, RequestField, Scope, Value},
 };
 use std::borrow::Cow;
 
@@ -34,20 +34,52 @@ impl<'a> Values<'a> {
 }
 
 impl Scope for Values<'_> {
-    fn value(&self, reference: &Reference) -> Option<Cow<'_, [u8]>> {
-        match reference {
+    fn value(&self, reference: &Reference) -> Option<Value<'_>> {
+        let context = self.context;
+        Some(Value::One(match reference {
             Reference::Path(name) => {
                 let index = self.variables.iter().position(|variable| variable == name)?;
-                self.captures.get(index, self.context.path()).map(percent_decode)
+                percent_decode(self.captures.get(index, context.path())?)
             }
-            Reference::Query(name) => parameter(self.context.target.query()?, name).map(Cow::Owned),
-            Reference::Header(name) => {
-                // The Host that the client asked for is not among the headers that the upstream sees.
-                match name == "host" {
-                    true => Some(Cow::Borrowed(self.context.host.value().as_bytes())),
-                    false => self.context.headers.get(name).map(|value| Cow::Borrowed(value.as_bytes())),
-                }
-            }
+            Reference::Query(name) => Cow::Owned(parameter(context.target.query()?, name)?),
+            // The Host that the client asked for is not among the headers that the upstream sees.
+            Reference::Header(name) if name == "host" => Cow::Borrowed(context.host.value().as_bytes()),
+            Reference::Header(name) => Cow::Borrowed(context.headers.get(name)?.as_bytes()),
+            // Nobody has proven yet who he is.
+            Reference::Claims(_) | Reference::ConsumerName => return None,
+            Reference::ClientAddress => Cow::Owned(context.client.to_string().into_bytes()),
+            Reference::Request(field) => Cow::Borrowed(match field {
+                RequestField::Id => context.request_id.as_bytes(),
+                RequestField::Host => context.host.name().as_bytes(),
+                RequestField::Method => context.method.as_str().as_bytes(),
+                RequestField::Path => context.path().as_bytes(),
+                RequestField::Scheme => context.scheme.as_str().as_bytes(),
+            }),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::Authority;
+    use http::{HeaderValue, Method};
+    use proto::template::{Target, Template};
+
+    #[test]
+    fn a_request_offers_what_it_carries() {
+        let mut context = Context::of_request(Method::GET, "/a%20b?q=1");
+        context.host = Authority::parse(&HeaderValue::from_static("A.example:8080")).unwrap();
+        let check = |text: &str, expect: Option<&str>| {
+            let template = Template::parse(text, Target::HeaderValue, None).unwrap();
+            let mut out = String::new();
+            let rendered = template.render(&Values::of(&context), &mut out).ok().map(|()| out);
+            assert_eq!(rendered.as_deref(), expect, "{text}");
+        };
+        check("{request.method} {request.scheme}://{request.host}{request.path}", Some("GET http://a.example/a%20b"));
+        check("{client.address} {request.id} {header.host}", Some("127.0.0.1 test A.example:8080"));
+        for absent in ["{path.id}", "{claims.sub}", "{consumer.name}", "{query.x}"] {
+            check(absent, None);
         }
     }
 }

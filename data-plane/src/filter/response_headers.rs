@@ -81,7 +81,7 @@ mod tests {
     use proto::template::Target;
 
     fn value(text: &str) -> Value {
-        Value::build(&Template::parse(text, Target::HeaderValue, &[]).unwrap())
+        Value::build(&Template::parse(text, Target::HeaderValue, Some(&[])).unwrap())
     }
 
     #[test]

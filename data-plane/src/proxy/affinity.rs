@@ -97,7 +97,7 @@ mod tests {
         check(HashKey::Path, "/a/b?c", &[], Some(b"/a/b"));
         let template = || {
             let text = "{header.x-user}/{query.q}";
-            HashKey::Template(Template::parse(text, Target::HeaderValue, &[]).unwrap())
+            HashKey::Template(Template::parse(text, Target::HeaderValue, Some(&[])).unwrap())
         };
         check(template(), "/?q=1", &[("x-user", "ann")], Some(b"ann/1"));
         check(template(), "/", &[("x-user", "ann")], None);

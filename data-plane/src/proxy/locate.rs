@@ -131,7 +131,7 @@ mod tests {
         captures.push(1, 6);
         let check = |text: &str, expect: &str| {
             let context = Context::of_request(Method::GET, "/a%20b?q=1%262");
-            let template = Template::parse(text, Target::PathAndQuery, &[("id", false)]).unwrap();
+            let template = Template::parse(text, Target::PathAndQuery, Some(&[("id", false)])).unwrap();
             let values = Values::with_captures(&context, &variables, captures);
             assert_eq!(rewrite(&Rewrite::Template(template), &values).unwrap().as_str(), expect);
         };
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn a_value_that_would_change_the_path_is_refused() {
         let context = Context::of_request(Method::GET, "/x?up=..%2F..");
-        let template = Template::parse("/files/{query.up}", Target::PathAndQuery, &[]).unwrap();
+        let template = Template::parse("/files/{query.up}", Target::PathAndQuery, Some(&[])).unwrap();
         assert!(rewrite(&Rewrite::Template(template), &Values::of(&context)).is_err());
     }
 

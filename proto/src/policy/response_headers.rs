@@ -23,8 +23,8 @@ impl ResponseHeaders {
         let before = faults.count();
         let policy = ResponseHeaders {
             remove: check_header_names("remove", &message.remove, faults),
-            set: check_headers("set", &message.set, &[], faults),
-            add: check_headers("add", &message.add, &[], faults),
+            set: check_headers("set", &message.set, None, faults),
+            add: check_headers("add", &message.add, None, faults),
         };
         if policy.remove.is_empty() && policy.set.is_empty() && policy.add.is_empty() && faults.count() == before {
             faults.note("a policy that changes nothing; give `remove`, `set` or `add`");
