@@ -3,6 +3,7 @@
 mod body;
 mod cookie;
 mod hop;
+mod identity;
 mod streamed;
 mod trace;
 mod upload;
@@ -11,6 +12,7 @@ mod values;
 pub(crate) use body::RequestBody;
 pub(crate) use cookie::{cookie, strip_cookie};
 pub(crate) use hop::{is_forwarding, is_hop_by_hop, strip_hop_by_hop, strip_known, strip_named, strip_untrailable};
+pub(crate) use identity::{is_identity, strip_identity};
 pub(crate) use trace::{TRACEPARENT, TRACESTATE, Trace, hex, take_over_trace};
 pub(crate) use upload::{BodyCopy, Upload, UploadBody, UploadFault, room};
 pub(crate) use values::Values;
@@ -90,6 +92,8 @@ pub(crate) struct Door {
     pub(crate) proxy_protocol: bool,
     /// Whether traces that come through it go on.
     pub(crate) trusts_traces: bool,
+    /// Whether what clients that come through it say of who they are is passed on.
+    pub(crate) trusts_identity: bool,
 }
 
 /// An answer that the gateway makes itself.

@@ -107,6 +107,9 @@ pub struct Settings {
     /// A listener, by its name, on which the traces and the baggage of all clients are taken over, not only those of trusted proxies; may be given several times.
     #[arg(long, env = "PORTICO_TRUST_TRACES", value_delimiter = ',', value_name = "LISTENER")]
     pub trust_traces: Vec<String>,
+    /// A listener, by its name, on which headers that say who the client is are passed on from all clients, not only from trusted proxies; may be given several times.
+    #[arg(long, env = "PORTICO_TRUST_IDENTITY", value_delimiter = ',', value_name = "LISTENER")]
+    pub trust_identity: Vec<String>,
     /// What is told to an OpenTelemetry collector.
     #[command(flatten)]
     pub otel: otel::Settings,
@@ -178,6 +181,7 @@ impl Default for Settings {
             trusted_proxy: Vec::new(),
             trace_sample: Share::parse("1%").unwrap_or(Share::NONE),
             trust_traces: Vec::new(),
+            trust_identity: Vec::new(),
             otel: otel::Settings::default(),
         }
     }

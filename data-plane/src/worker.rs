@@ -125,6 +125,7 @@ impl Worker {
         for (socket, listen) in self.sockets {
             let door = Rc::new(Door {
                 trusts_traces: self.settings.trust_traces.contains(&listen.name),
+                trusts_identity: self.settings.trust_identity.contains(&listen.name),
                 name: listen.name,
                 port: HeaderValue::from(listen.address.port()),
                 scheme: listen.scheme,

@@ -61,7 +61,7 @@ impl HashKey {
             Some(Kind::Template(text)) => faults.at("template", |faults| {
                 let template = faults.take(Template::parse(text, Target::HeaderValue, Some(variables)))?;
                 if template.as_literal().is_some() {
-                    faults.note("without a reference, as {header.x-user}, all requests have the same key");
+                    faults.note("without a reference, as {header.x-tenant}, all requests have the same key");
                 }
                 Some(HashKey::Template(template))
             }),
@@ -93,7 +93,7 @@ mod tests {
             assert!(key.is_some() || pointer.is_some());
         };
         check(None, Some(""));
-        check(Some(Kind::Header("X-User".into())), None);
+        check(Some(Kind::Header("X-Tenant".into())), None);
         check(Some(Kind::Header("x user".into())), Some("/header"));
         check(Some(Kind::Cookie("__Host-id".into())), None);
         for bad in ["", "a=b", "a;b", "a b", "é"] {

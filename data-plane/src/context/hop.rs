@@ -1,5 +1,6 @@
 //! Headers that belong to one connection, and so do not travel on (RFC 9110, 7.6.1).
 
+use super::identity::is_identity;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -46,7 +47,7 @@ fn is_trailer(name: &HeaderName) -> bool {
         header::RANGE,
         header::SET_COOKIE,
     ];
-    !is_hop_by_hop(name) && !banned.contains(name) && !is_forwarding(name)
+    !is_hop_by_hop(name) && !banned.contains(name) && !is_forwarding(name) && !is_identity(name)
 }
 
 /// Takes out what belongs to one connection by its name alone: HTTP/2 has no `Connection` that could name more.
@@ -93,7 +94,8 @@ pub(crate) fn strip_named(headers: &mut HeaderMap, options: &[u8]) {
         let Ok(name) = HeaderName::from_bytes(option.trim_ascii()) else { continue };
         // To frame the message, to name the host or to say who sends it is not the connection's business: a proxy that passes
         // a client's `Connection` on would lose its own word about that client.
-        if name != header::CONTENT_LENGTH && name != header::HOST && !is_forwarding(&name) {
+        let told = is_forwarding(&name) || is_identity(&name);
+        if name != header::CONTENT_LENGTH && name != header::HOST && !told {
             headers.remove(name);
         }
     }
@@ -130,7 +132,13 @@ mod tests {
         for name in ["x-c", "priority", "pragma", "accept"] {
             assert!(!is_hop_by_hop(&name.parse().unwrap()), "{name}");
         }
-        for (name, may) in [("grpc-status", true), ("server-timing", true), ("te", false), ("x_forwarded-for", false)] {
+        for (name, may) in [
+            ("grpc-status", true),
+            ("server-timing", true),
+            ("te", false),
+            ("x_forwarded-for", false),
+            ("x-user", false),
+        ] {
             assert_eq!(is_trailer(&name.parse().unwrap()), may, "{name}");
         }
     }

@@ -6,7 +6,8 @@
 use super::{forwarded, record::VIA, upgrade};
 use crate::{
     context::{
-        Authority, Context, Peer, X_REQUEST_ID, is_forwarding, is_hop_by_hop, strip_hop_by_hop, take_over_trace,
+        Authority, Context, Peer, X_REQUEST_ID, is_forwarding, is_hop_by_hop, is_identity, strip_hop_by_hop,
+        strip_identity, take_over_trace,
     },
     error::Error,
 };
@@ -28,6 +29,7 @@ struct Seen {
     hop_by_hop: bool,
     upgrade: bool,
     forwarding: bool,
+    identity: bool,
     request_id: bool,
     trace: bool,
     expect: bool,
@@ -62,6 +64,9 @@ pub(super) fn admit(
     if seen.hop_by_hop {
         strip_hop_by_hop(&mut context.headers);
     }
+    if seen.identity && !(peer.trusted || peer.listener.trusts_identity) {
+        strip_identity(&mut context.headers);
+    }
     if seen.trace {
         take_over_trace(context, peer.trusted || peer.listener.trusts_traces);
     }
@@ -89,10 +94,12 @@ impl Seen {
                 header::FORWARDED => seen.forwarding = true,
                 _ if name.as_str().starts_with('x') => {
                     seen.forwarding |= is_forwarding(name);
+                    seen.identity |= is_identity(name);
                     seen.request_id |= *name == X_REQUEST_ID;
                 }
                 _ => {
                     seen.hop_by_hop |= is_hop_by_hop(name);
+                    seen.identity |= is_identity(name);
                     seen.disguised |= matches!(name.as_str(), "content_length" | "transfer_encoding");
                     seen.trace |= matches!(name.as_str(), "traceparent" | "tracestate" | "baggage");
                 }

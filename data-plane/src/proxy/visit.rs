@@ -68,7 +68,14 @@ impl Visit {
             Scheme::Http => HeaderValue::from_static("80"),
             Scheme::Https => HeaderValue::from_static("443"),
         };
-        let listener = Door { name: name.into(), port, scheme, proxy_protocol: false, trusts_traces: false };
+        let listener = Door {
+            name: name.into(),
+            port,
+            scheme,
+            proxy_protocol: false,
+            trusts_traces: false,
+            trusts_identity: false,
+        };
         // An address has no characters that cannot stand in a header.
         let text = HeaderValue::try_from(client.to_string()).unwrap_or(HeaderValue::from_static(""));
         let peer = Peer {

@@ -43,7 +43,7 @@ fn weighted(hash: Value, endpoints: &[SocketAddr], weights: &[u32]) -> Vec<(Kind
 }
 
 fn by_header() -> Value {
-    json!({"key": {"header": "x-user"}})
+    json!({"key": {"header": "x-tenant"}})
 }
 
 fn ask(node: &Node, target: &str, header: &str) -> String {
@@ -55,7 +55,7 @@ fn places(node: &Node) -> Vec<String> {
     let mut client = node.connect();
     (0..60)
         .map(|n| {
-            client.send(format!("GET / HTTP/1.1\r\nHost: a\r\nX-User: user-{n}\r\n\r\n"));
+            client.send(format!("GET / HTTP/1.1\r\nHost: a\r\nX-Tenant: user-{n}\r\n\r\n"));
             client.response().text().to_string()
         })
         .collect()
@@ -147,7 +147,7 @@ fn a_key_is_whatever_part_was_named() {
 #[test]
 fn a_request_without_the_key_goes_anywhere() {
     let node = Node::start(&hashed(by_header(), &backends(3)));
-    for header in ["", "X-User:\r\n"] {
+    for header in ["", "X-Tenant:\r\n"] {
         let places: BTreeSet<_> = (0..60).map(|_| ask(&node, "/", header)).collect();
         assert_eq!(places.len(), 3, "{header:?}");
     }
@@ -182,12 +182,12 @@ fn a_key_that_everybody_sends_is_shared_under_a_bound() {
     let (asked, wait) = channel();
     let (backends, go): (Vec<Backend>, Vec<Sender<()>>) = (0..3).map(|name| held(name, asked.clone())).unzip();
     let endpoints: Vec<_> = backends.iter().map(|backend| backend.address).collect();
-    let node = Node::start(&hashed(json!({"key": {"header": "x-user"}, "max_load": 101}), &endpoints));
+    let node = Node::start(&hashed(json!({"key": {"header": "x-tenant"}, "max_load": 101}), &endpoints));
     let mut busy = BTreeMap::<usize, usize>::new();
     let mut clients: Vec<Conn> = Vec::new();
     for _ in 0..9 {
         let mut client = node.connect();
-        client.send("GET / HTTP/1.1\r\nHost: a\r\nX-User: everybody\r\n\r\n");
+        client.send("GET / HTTP/1.1\r\nHost: a\r\nX-Tenant: everybody\r\n\r\n");
         *busy.entry(wait.recv_timeout(DEADLINE).unwrap()).or_default() += 1;
         clients.push(client);
     }

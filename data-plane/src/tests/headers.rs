@@ -173,3 +173,29 @@ fn a_route_rewrites_path_and_host() {
         assert!(response.text().contains(&field("x-forwarded-host", "outer.example")));
     }
 }
+
+#[test]
+fn a_stranger_does_not_say_who_he_is() {
+    let claims = "X-User: eve\r\nx-user: eve\r\nX_User: eve\r\nX-CONSUMER-USERNAME: eve\r\nx_consumer_id: eve\r\n\
+                  Remote-User: eve\r\nX-Auth-Request-Email: eve\r\nx-forwarded-user: eve\r\nX_Forwarded_Groups: eve\r\n\
+                  X-Client-Cert: eve\r\nClient-Cert: eve\r\nssl-client-verify: eve\r\nX-Portico-Consumer: eve\r\n\
+                  Connection: close, X-User\r\nX-Kept: 1\r\n";
+    let node = Node::start(&forward(&[Backend::echo().address]));
+    let seen = ask(&node, claims).text().to_string();
+    assert!(!seen.contains("eve") && seen.contains(&field("x-kept", "1")), "{seen}");
+    // Some take trailers for headers.
+    let mut client = node.connect();
+    client.send(
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTE: trailers\r\n\r\n0\r\nX-User: eve\r\n\r\n",
+    );
+    assert!(!client.response().text().contains("eve"));
+
+    // A proxy that knows its clients is believed, and no client has a say in that, whose `Connection` it passes on.
+    let trusting = Settings { trusted_proxy: vec!["127.0.0.0/8".parse().unwrap()], ..settings() };
+    let told = "Connection: X-User, x_user\r\nX-User: ann\r\nX_User: ann\r\n";
+    for settings in [trusting, Settings { trust_identity: vec!["http".into()], ..settings() }] {
+        let node = Node::with(settings, &forward(&[Backend::echo().address]));
+        let seen = ask(&node, told).text().to_string();
+        assert!(seen.contains(&field("x-user", "ann")) && seen.contains(&field("x_user", "ann")), "{seen}");
+    }
+}

@@ -64,10 +64,11 @@ fn a_copy_is_what_the_request_was() {
     let main = Backend::echo();
     let rewrite = json!({"rewrite": {"template": "/v2/x?q=1"}, "host": "orders.example"});
     let node = Node::start(&mirrored(main.address, shadow.address, json!({}), rewrite));
-    let answer = node.ask("GET /x HTTP/1.1\r\nHost: a\r\nX-User: ann\r\n\r\n");
+    let answer = node.ask("GET /x HTTP/1.1\r\nHost: a\r\nX-Tenant: ann\r\n\r\n");
     assert!(answer.status() == 200 && answer.text().starts_with("GET /v2/x?q=1 ") && !answer.text().contains("mirror"));
     let copy = told.recv_timeout(DEADLINE).unwrap();
-    for part in ["GET /v2/x?q=1 HTTP/1.1", "host=orders.example", "x-user=ann", "x-portico-mirror=1", "x-request-id="] {
+    for part in ["GET /v2/x?q=1 HTTP/1.1", "host=orders.example", "x-tenant=ann", "x-portico-mirror=1", "x-request-id="]
+    {
         assert!(copy.contains(part), "{part}: {copy}");
     }
     let id = answer.header("x-request-id").unwrap();

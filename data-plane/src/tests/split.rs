@@ -41,14 +41,14 @@ fn split(places: [SocketAddr; 2], weights: [u32; 2], more: Value) -> Vec<(Kind, 
 }
 
 fn by_header() -> Value {
-    json!({"split_key": {"header": "x-user"}})
+    json!({"split_key": {"header": "x-tenant"}})
 }
 
 // Where 200 users are sent.
 fn places(node: &Node) -> Vec<String> {
     let mut client = node.connect();
     let mut place = |n: usize| {
-        client.send(format!("GET / HTTP/1.1\r\nHost: a\r\nX-User: user-{n}\r\n\r\n"));
+        client.send(format!("GET / HTTP/1.1\r\nHost: a\r\nX-Tenant: user-{n}\r\n\r\n"));
         let answer = client.response();
         // The policies of the upstream that was chosen, and no other's.
         assert_eq!(answer.headers("x-upstream"), [answer.text()]);
@@ -101,8 +101,9 @@ fn a_client_stays_on_its_side_on_every_node() {
 #[test]
 fn the_record_names_the_upstream_that_was_chosen() {
     let node = Node::start(&split([named("old"), nobody()], [1, 1], by_header()));
-    let answers: Vec<_> =
-        (0..40).map(|n| node.ask(&format!("GET / HTTP/1.1\r\nHost: a\r\nX-User: user-{n}\r\n\r\n")).status()).collect();
+    let answers: Vec<_> = (0..40)
+        .map(|n| node.ask(&format!("GET / HTTP/1.1\r\nHost: a\r\nX-Tenant: user-{n}\r\n\r\n")).status())
+        .collect();
     let failed = answers.iter().filter(|status| **status == 502).count() as u64;
     assert!(failed > 0 && failed < 40);
     let failures = node.counts().failures;

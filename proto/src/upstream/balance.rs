@@ -75,7 +75,7 @@ mod tests {
             Balance::check(&pb::Upstream { balance, ..Default::default() }, &mut faults);
             faults.into_found().into_iter().map(|fault| fault.pointer).collect::<Vec<_>>().join(" ")
         };
-        let header = || Some(hash_key::Kind::Header("x-user".into()));
+        let header = || Some(hash_key::Kind::Header("x-tenant".into()));
         assert_eq!(check(header(), None), "");
         assert_eq!(check(header(), Some(125)), "");
         assert_eq!(check(header(), Some(100)), "/consistent_hash/max_load");

@@ -1,0 +1,138 @@
+//! Headers that say who the client is. Services behind a gateway take them for proven, so from a stranger they are taken
+//! out before any policy writes them, whether or not one does.
+//!
+//! The list is of what others write who authenticate in front of services: gateways (consumers, credentials), proxies that
+//! log users in (oauth2-proxy, Authelia, authentik, Pomerium, the clouds' own), servers that end mutual TLS (RFC 9440 and
+//! the usual names), CGI's user, and the plain names that services invent. What proves itself, as a signed token, is not
+//! in it.
+
+use http::{HeaderMap, HeaderName};
+
+/// The names, in lower case; a star stands for whatever follows.
+pub(crate) const IDENTITY: [&str; 49] = [
+    "client-cert",
+    "client-cert-chain",
+    "remote-email",
+    "remote-groups",
+    "remote-name",
+    "remote-user",
+    "ssl-client-*",
+    "x-amzn-mtls-*",
+    "x-amzn-oidc-identity",
+    "x-anonymous-consumer",
+    "x-arr-clientcert",
+    "x-auth-email",
+    "x-auth-groups",
+    "x-auth-request-*",
+    "x-auth-roles",
+    "x-auth-user",
+    "x-auth-userid",
+    "x-auth-username",
+    "x-authenticated-*",
+    "x-authentik-*",
+    "x-client-cert*",
+    "x-client-dn",
+    "x-client-verify",
+    "x-consumer-*",
+    "x-credential-*",
+    "x-email",
+    "x-goog-authenticated-user-*",
+    "x-groups",
+    "x-jwt-claim-*",
+    "x-ms-client-principal*",
+    "x-pomerium-claim-*",
+    "x-portico-*",
+    "x-principal",
+    "x-remote-*",
+    "x-roles",
+    "x-scopes",
+    "x-ssl-cert*",
+    "x-ssl-client-*",
+    "x-tls-client-*",
+    "x-user",
+    "x-user-email",
+    "x-user-groups",
+    "x-user-id",
+    "x-user-name",
+    "x-user-roles",
+    "x-userid",
+    "x-userinfo",
+    "x-username",
+    "x-webauth-*",
+];
+
+/// Whether a header says who the client is. Many servers take an underscore for a dash.
+pub(crate) fn is_identity(name: &HeaderName) -> bool {
+    let name = name.as_str().as_bytes();
+    // Most names are done with after one byte.
+    matches!(name[0], b'c' | b'r' | b's' | b'x') && IDENTITY.iter().any(|pattern| means(pattern.as_bytes(), name))
+}
+
+/// Takes out what says who the client is.
+pub(crate) fn strip_identity(headers: &mut HeaderMap) {
+    let claims: Vec<HeaderName> = headers.keys().filter(|name| is_identity(name)).cloned().collect();
+    claims.iter().for_each(|name| drop(headers.remove(name)));
+}
+
+/// Whether two names are one to a server that takes an underscore for a dash; `with` is in lower case and has none.
+pub(crate) fn is_alike(name: &[u8], with: &[u8]) -> bool {
+    name.len() == with.len() && begins(name, with)
+}
+
+fn means(pattern: &[u8], name: &[u8]) -> bool {
+    match pattern.strip_suffix(b"*") {
+        Some(prefix) => name.len() >= prefix.len() && begins(name, prefix),
+        None => is_alike(name, pattern),
+    }
+}
+
+fn begins(name: &[u8], with: &[u8]) -> bool {
+    name.iter().zip(with).all(|(a, b)| a == b || (*a == b'_' && *b == b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_is_known_however_it_is_written() {
+        for name in [
+            "X-User",
+            "x_user",
+            "X-USER_ID",
+            "x-consumer-username",
+            "x_consumer-id",
+            "X-Authenticated-Groups",
+            "x-auth-request-email",
+            "Remote-User",
+            "remote_user",
+            "X-Remote-User",
+            "x-client-cert",
+            "x-client-cert-chain",
+            "Client-Cert",
+            "ssl-client-subject-dn",
+            "x_ssl_client_verify",
+            "x-portico-consumer",
+        ] {
+            assert!(is_identity(&HeaderName::from_bytes(name.as_bytes()).unwrap()), "{name}");
+        }
+        for name in
+            ["x-user-agent", "x-users", "xx-user", "x-auth-token", "x-request-id", "referer", "sec-fetch-user", "x"]
+        {
+            assert!(!is_identity(&name.parse().unwrap()), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_list_is_sorted_and_told() {
+        assert!(IDENTITY.is_sorted());
+        for pattern in IDENTITY {
+            let plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'-' || byte == b'*';
+            assert!(pattern.bytes().all(plain) && b"crsx".contains(&pattern.as_bytes()[0]), "{pattern}");
+            assert!(
+                include_str!("../../../README.md").contains(&format!("`{pattern}`")),
+                "{pattern} is not in the README"
+            );
+        }
+    }
+}
