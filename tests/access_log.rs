@@ -2,7 +2,7 @@
 //! disk that is full.
 
 use crate::harness::{
-    http::{Connection, Request, send},
+    http::{Connection, Request},
     stack::{ControlPlane, Node, folder},
     wait::eventually,
 };
@@ -34,7 +34,7 @@ fn ask(node: &Node, times: usize, path: &str) {
 }
 
 fn dropped(node: &Node) -> u64 {
-    let metrics = send(node.status, &Request::get("/metrics")).unwrap().text();
+    let metrics = node.metrics();
     let line = metrics.lines().find_map(|line| line.strip_prefix("portico_log_dropped_total "));
     line.unwrap().parse().unwrap()
 }

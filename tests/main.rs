@@ -18,6 +18,7 @@ mod health;
 mod hsts;
 mod limits;
 mod log_level;
+mod maintenance;
 mod no_request_lost;
 mod prometheus;
 mod refused;

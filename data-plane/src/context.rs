@@ -2,6 +2,7 @@
 
 mod body;
 mod cookie;
+mod decision;
 mod hop;
 mod identity;
 mod streamed;
@@ -11,13 +12,14 @@ mod values;
 
 pub(crate) use body::RequestBody;
 pub(crate) use cookie::{cookie, strip_cookie};
+pub(crate) use decision::Decision;
 pub(crate) use hop::{is_forwarding, is_hop_by_hop, strip_hop_by_hop, strip_known, strip_named, strip_untrailable};
 pub(crate) use identity::{is_identity, strip_identity};
 pub(crate) use trace::{TRACEPARENT, TRACESTATE, Trace, hex, take_over_trace};
 pub(crate) use upload::{BodyCopy, Upload, UploadBody, UploadFault, room};
 pub(crate) use values::Values;
 
-use crate::wire::Wire;
+use crate::{principal::Principals, wire::Wire};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Uri, uri::PathAndQuery};
 use ipnet::IpNet;
@@ -50,6 +52,10 @@ pub(crate) struct Context {
     pub(crate) request_id: HeaderValue,
     /// The trace that it belongs to.
     pub(crate) trace: Trace,
+    /// Whose it is, as far as that is proven.
+    pub(crate) principals: Principals,
+    /// Which policies refused it, or would have.
+    pub(crate) decisions: Vec<Decision>,
 }
 
 /// A host, maybe with a port, as the `Host` header has it.
@@ -119,6 +125,8 @@ impl Context {
             scheme: peer.listener.scheme,
             request_id,
             trace,
+            principals: Principals::default(),
+            decisions: Vec::new(),
         }
     }
 
@@ -153,6 +161,8 @@ impl Context {
             scheme: Scheme::Http,
             request_id: HeaderValue::from_static("test"),
             trace: Trace::new(1, 1),
+            principals: Principals::default(),
+            decisions: Vec::new(),
         }
     }
 }

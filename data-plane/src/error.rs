@@ -3,6 +3,12 @@
 //! One table, [`Error::row`]; the answer is a problem (RFC 9457) with the id of the request, so that what a client
 //! shows can be found in the log.
 
+mod fault;
+mod refusal;
+
+pub(crate) use fault::Fault;
+pub(crate) use refusal::Refusal;
+
 use crate::{
     context::{Answer, UploadFault, X_REQUEST_ID},
     json,
@@ -10,17 +16,6 @@ use crate::{
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use proto::{path::PathFault, template::RenderError};
-
-/// Whose fault it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Fault {
-    /// The client's.
-    Client,
-    /// The gateway's, or its configuration's.
-    Gateway,
-    /// The upstream's.
-    Upstream,
-}
 
 /// What HTTP calls an error of a proxy: a type of the registry of RFC 9209.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +76,9 @@ pub(crate) enum Error {
     Rewrite(RenderError),
     #[error("the new path has no normal form: {0}")]
     RewrittenPath(PathFault),
+    /// A policy says so.
+    #[error("{0}")]
+    Denied(Box<Refusal>),
     #[error("the gateway failed to answer")]
     Panic,
     #[error("no endpoint of the upstream takes traffic")]
@@ -121,19 +119,6 @@ pub(crate) enum Error {
     BadSwitch,
 }
 
-// === impl Fault ===
-
-impl Fault {
-    /// The label in metrics.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Fault::Client => "client",
-            Fault::Gateway => "gateway",
-            Fault::Upstream => "upstream",
-        }
-    }
-}
-
 // === impl Error ===
 
 impl Error {
@@ -169,6 +154,7 @@ impl Error {
             Error::NoRoute => (Client, StatusCode::NOT_FOUND, "no_route"),
             Error::Rewrite(_) => (Client, StatusCode::BAD_REQUEST, "rewrite"),
             Error::RewrittenPath(_) => (Client, StatusCode::BAD_REQUEST, "rewrite"),
+            Error::Denied(refusal) => (refusal.fault, refusal.status, refusal.reason),
             Error::Panic => (Gateway, StatusCode::INTERNAL_SERVER_ERROR, "panic"),
             Error::NoEndpoint => (Gateway, StatusCode::SERVICE_UNAVAILABLE, "no_endpoint"),
             Error::NoHealthyEndpoint => (Upstream, StatusCode::SERVICE_UNAVAILABLE, "no_healthy_endpoint"),
@@ -216,6 +202,7 @@ impl Error {
             | Error::Upload(_)
             | Error::Rewrite(_)
             | Error::RewrittenPath(_) => "http_request_error",
+            Error::Denied(_) => "http_request_denied",
             Error::Loop => "proxy_loop_detected",
             Error::NoRoute => "destination_not_found",
             Error::Overloaded | Error::Panic => "proxy_internal_error",
@@ -296,7 +283,10 @@ impl Error {
         if self.closes() {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if let Error::Denied(refusal) = self {
+            headers.extend(refusal.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE && !headers.contains_key(header::RETRY_AFTER) {
             let seconds = if let Error::CircuitOpen(seconds) = self { *seconds } else { 1 };
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

@@ -17,7 +17,7 @@ use crate::{
 };
 use forward::Question;
 use http::{HeaderMap, header};
-use policies::{Acting, Verdict};
+use policies::Asked;
 use proto::{
     explain::Description,
     invalid::Invalid,
@@ -137,22 +137,27 @@ impl Explainer {
             name: route.name.to_string(),
             variables: captured.map(|(name, value)| (name.clone(), value.to_string())).collect(),
         });
-        let mut acting = Acting::default();
-        let outcome = match acting.ask(router.policies_of(route), None, &mut visit.context) {
-            Verdict::Stopped(refused) => Ok(Outcome::Refused(refused)),
-            Verdict::GoesOn => match (&route.action, visit.answer(route, captures)) {
+        let mut asked = Asked::default();
+        let policies = router.policies_of(route);
+        let outcome = match asked.ask(policies, None, &mut visit.context, &mut told.depends_on) {
+            Err(error) => Err(error),
+            Ok(Some(answer)) => {
+                let body = answer.body().len();
+                Ok(local(Answered { response: answer.map(drop), body }))
+            }
+            Ok(None) => match (&route.action, visit.answer(route, captures)) {
                 (Action::Forward(action), _) => {
                     let limit = route.request_body.unwrap_or(self.settings.max_request_body);
                     let question =
                         Question { router, visit: &visit, entry: route, action, captures, sent: &sent, limit };
-                    question.answer(&mut acting, &mut told.depends_on)
+                    question.answer(&mut asked, &mut told.depends_on)
                 }
                 (Action::Redirect(_) | Action::Respond(_), Some(answer)) => answer.map(local),
                 // Only what is forwarded has no answer of its own.
                 (Action::Redirect(_) | Action::Respond(_), None) => Err(Error::NoRoute),
             },
         };
-        told.policies = acting.tell(&visit.context);
+        told.policies = asked.tell(&visit.context);
         outcome
     }
 

@@ -5,8 +5,8 @@
 //! that may take its time (the control stream, building routers, the status port) happens on other threads.
 //!
 //! Floors, top to bottom; no import runs back up: app → upkeep, memory → status, snapshot → explain, worker → listener →
-//! tls, proxy → router → filter, pool → telemetry → error → context → inbound → chunked, drain, json, tunnel → wire,
-//! settings.
+//! tls, proxy → router → filter, pool → telemetry → error → context → inbound → chunked, drain, json, tunnel → principal,
+//! states, wire, settings.
 
 pub mod app;
 mod chunked;
@@ -26,11 +26,14 @@ mod listener;
 mod memory;
 mod pieces;
 mod pool;
+mod principal;
 mod proxy;
 mod router;
 pub mod settings;
 mod snapshot;
 pub mod sources;
+#[cfg_attr(not(test), expect(dead_code, reason = "no kind of policy remembers anything yet"))]
+mod states;
 mod status;
 mod telemetry;
 #[cfg(test)]

@@ -36,7 +36,7 @@ use crate::{
 use body::Flow;
 use http::{Request, Response};
 use record::Record;
-use std::{ops::ControlFlow, pin::pin, rc::Rc};
+use std::{pin::pin, rc::Rc};
 
 /// Answers a request, whatever comes.
 pub(crate) async fn answer(local: Rc<Local>, peer: Rc<Peer>, request: Request<RequestBody>) -> Response<AnswerBody> {
@@ -78,7 +78,8 @@ async fn serve(record: &mut Record, body: RequestBody) -> Result<Response<Flow>,
         return Err(Error::Overloaded);
     }
     let (route, captures) = record.find().ok_or(Error::NoRoute)?;
-    if let ControlFlow::Break(answer) = route.entry.filters.request(&mut record.context) {
+    let lent = record.lent();
+    if let Some(answer) = route.entry.filters.request(&mut record.context, lent).await? {
         return Ok(answer.map(Flow::whole));
     }
     match &route.entry.action {

@@ -20,8 +20,9 @@ pub(crate) use live::{LiveRouter, Retired, RouterCache};
 pub(crate) use split::Splitter;
 
 use crate::{
-    filter::{Attached, Filters, Part, Place, Telling, parts},
+    filter::{Attached, Filters, Place, Telling},
     pool::Pool,
+    states::States,
 };
 use entry::Resolver;
 use hosts::Hosts;
@@ -51,6 +52,7 @@ pub(crate) struct Router {
     globals: Arc<[Arc<Policy>]>,
     // Of requests that no route matches.
     telling: Telling,
+    states: Arc<States>,
 }
 
 /// The route of a request.
@@ -73,6 +75,7 @@ impl Router {
             pools: Names::default(),
             globals: Arc::default(),
             telling: Telling::default(),
+            states: Arc::default(),
         }
     }
 
@@ -99,12 +102,13 @@ impl Router {
             None => (before.routes().collect(), snapshot.routes().collect()),
             Some(keys) => (routes(before, keys), routes(snapshot, keys)),
         };
-        let resolver = Resolver { snapshot, pools: &pools, globals: &globals };
+        let states = previous.states.clone();
+        let resolver = Resolver { snapshot, pools: &pools, globals: &globals, states: &states };
         let came: Vec<_> = came.into_iter().map(|route| resolver.entry(route)).collect();
         let hosts = previous.hosts.with(&gone, &came);
-        let telling =
-            Filters::build(globals.iter().map(|policy| Attached { place: Place::Global, policy })).telling().clone();
-        Router { identity, snapshot: snapshot.clone(), hosts, pools, globals, telling }
+        let everywhere = globals.iter().map(|policy| Attached { place: Place::Global, owner: None, policy });
+        let telling = Filters::build(everywhere, &states).telling().clone();
+        Router { identity, snapshot: snapshot.clone(), hosts, pools, globals, telling, states }
     }
 
     /// The best of all routes that match.
@@ -125,18 +129,22 @@ impl Router {
         &self.telling
     }
 
-    /// The policies of a route and of all traffic that take part, as they act.
-    pub(crate) fn policies_of<'r>(&'r self, entry: &'r RouteEntry) -> Vec<Part<'r>> {
-        parts(self.resolver().of_route(&entry.route)).0
+    /// The policies of a route and of all traffic, in the order of attachment.
+    pub(crate) fn policies_of<'r>(&'r self, entry: &'r RouteEntry) -> impl Iterator<Item = Attached<'r>> {
+        self.resolver().of_route(&entry.route)
     }
 
     /// Those of an upstream of the route.
-    pub(crate) fn policies_of_side<'r>(&'r self, entry: &'r RouteEntry, side: &'r Side) -> Vec<Part<'r>> {
-        parts(self.resolver().of_upstream(&entry.route, side.pool.spec())).0
+    pub(crate) fn policies_of_side<'r>(
+        &'r self,
+        entry: &'r RouteEntry,
+        side: &'r Side,
+    ) -> impl Iterator<Item = Attached<'r>> {
+        self.resolver().of_upstream(&entry.route, side.pool.spec())
     }
 
     fn resolver(&self) -> Resolver<'_> {
-        Resolver { snapshot: &self.snapshot, pools: &self.pools, globals: &self.globals }
+        Resolver { snapshot: &self.snapshot, pools: &self.pools, globals: &self.globals, states: &self.states }
     }
 
     /// The identity of the snapshot; `None` where it has none.

@@ -2,18 +2,21 @@
 
 use crate::{
     invalid::Faults,
-    matching::host_name,
+    matching::{address, host_name},
     name::Name,
     pb,
     template::{Target, Template},
 };
 use http::{HeaderName, HeaderValue, header};
+use ipnet::IpNet;
 use std::collections::BTreeMap;
 
 /// The most labels of a resource.
 pub const MAX_LABELS: usize = 32;
 /// The most headers in one list.
 pub const MAX_HEADERS: usize = 64;
+/// The most addresses in one list.
+pub const MAX_ADDRESSES: usize = 256;
 
 /// A header whose value is a template.
 #[derive(Clone, Debug)]
@@ -68,6 +71,17 @@ pub fn check_headers(
             Some(HeaderTemplate { name: name?, value: value? })
         };
         headers.iter().enumerate().filter_map(|(at, header)| faults.at(at, |faults| check(header, faults))).collect()
+    })
+}
+
+/// A list of addresses and CIDR blocks.
+pub fn check_addresses(field: &str, texts: &[String], faults: &mut Faults) -> Vec<IpNet> {
+    faults.at(field, |faults| {
+        if texts.len() > MAX_ADDRESSES {
+            faults.note(format!("at most {MAX_ADDRESSES} addresses can be given"));
+        }
+        let parse = |(at, text): (usize, &String)| faults.at(at, |faults| faults.take(address(text)));
+        texts.iter().enumerate().filter_map(parse).collect()
     })
 }
 

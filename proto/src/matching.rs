@@ -219,7 +219,8 @@ pub(crate) fn scheme(text: &str) -> Result<Scheme, String> {
     }
 }
 
-fn address(text: &str) -> Result<IpNet, String> {
+/// An address or a CIDR block.
+pub(crate) fn address(text: &str) -> Result<IpNet, String> {
     let net = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
     let net = net.map_err(|_| format!("{text:?} is not an address or a CIDR block such as \"10.0.0.0/8\""))?;
     if net.trunc() != net {

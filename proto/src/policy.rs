@@ -4,12 +4,14 @@
 mod access_log;
 mod diagnostics;
 mod hsts;
+mod maintenance;
 mod response_headers;
 mod tracing;
 
 pub use access_log::{AccessLog, LogField, LogForm, LogPiece, LoggedHeader};
 pub use diagnostics::{Diagnostics, ProxyStatus};
 pub use hsts::Hsts;
+pub use maintenance::Maintenance;
 pub use response_headers::ResponseHeaders;
 pub use tracing::Tracing;
 
@@ -37,6 +39,8 @@ pub struct Policy {
     pub labels: BTreeMap<String, String>,
     /// Whether it is attached to all traffic.
     pub global: bool,
+    /// Whether it is only tried out.
+    pub shadow: bool,
     /// What it demands.
     pub kind: PolicyKind,
 }
@@ -54,6 +58,8 @@ pub enum PolicyKind {
     AccessLog(Arc<AccessLog>),
     /// Tell clients how their requests were answered.
     Diagnostics(Diagnostics),
+    /// For a while serve nobody.
+    Maintenance(Arc<Maintenance>),
 }
 
 /// A policy where it is attached.
@@ -66,7 +72,7 @@ pub enum Attachment {
 }
 
 /// The names of all kinds, as they are written.
-pub const KIND_NAMES: [&str; 5] = ["response_headers", "hsts", "tracing", "access_log", "diagnostics"];
+pub const KIND_NAMES: [&str; 6] = ["response_headers", "hsts", "tracing", "access_log", "diagnostics", "maintenance"];
 
 // === impl Policy ===
 
@@ -85,8 +91,8 @@ impl Policy {
             }
             kind => PolicyKind::check(kind, faults),
         };
-        let (labels, global) = (message.labels.clone(), message.global.is_some());
-        Some(Policy { name: name?, labels, global, kind: kind? })
+        let (labels, global, kind) = (message.labels.clone(), message.global.is_some(), kind?);
+        Some(Policy { name: name?, labels, global, shadow: check_shadow(message, &kind, faults), kind })
     }
 }
 
@@ -110,13 +116,33 @@ impl PolicyKind {
             Kind::Diagnostics(message) => {
                 faults.at("diagnostics", |faults| Diagnostics::check(message, faults).map(PolicyKind::Diagnostics))
             }
+            Kind::Maintenance(message) => faults.at("maintenance", |faults| {
+                Maintenance::check(message, faults).map(Arc::new).map(PolicyKind::Maintenance)
+            }),
+        }
+    }
+
+    /// Whether it says who a client is. Where several do, they stand in one place, and the most specific place counts.
+    pub fn authenticates(&self) -> bool {
+        false
+    }
+
+    /// Whether it may refuse a request, and so can be tried out.
+    pub fn refuses(&self) -> bool {
+        match self {
+            PolicyKind::Maintenance(_) => true,
+            PolicyKind::ResponseHeaders(_)
+            | PolicyKind::Hsts(_)
+            | PolicyKind::Tracing(_)
+            | PolicyKind::AccessLog(_)
+            | PolicyKind::Diagnostics(_) => false,
         }
     }
 
     /// Whether of several only the most specific counts.
     pub fn is_exclusive(&self) -> bool {
         match self {
-            PolicyKind::ResponseHeaders(_) => false,
+            PolicyKind::ResponseHeaders(_) | PolicyKind::Maintenance(_) => false,
             PolicyKind::Hsts(_) | PolicyKind::Tracing(_) | PolicyKind::AccessLog(_) | PolicyKind::Diagnostics(_) => {
                 true
             }
@@ -131,6 +157,7 @@ impl PolicyKind {
             PolicyKind::Tracing(_) => "tracing",
             PolicyKind::AccessLog(_) => "access_log",
             PolicyKind::Diagnostics(_) => "diagnostics",
+            PolicyKind::Maintenance(_) => "maintenance",
         }
     }
 }
@@ -175,6 +202,10 @@ impl Attachment {
             if !message.name.is_empty() {
                 faults.note_at("name", "a reference has no name of its own");
             }
+            if message.shadow.is_some() {
+                faults
+                    .note_at("shadow", "a policy is tried out wherever it is attached; say so where it stands itself");
+            }
             return check_reference("ref", name, faults).map(Attachment::Ref);
         }
         let kind = PolicyKind::check(message.kind.as_ref()?, faults)?;
@@ -183,8 +214,19 @@ impl Attachment {
             true => Name::parse(&kind.name().replace('_', "-")).ok(),
             false => check_name(&message.name, faults),
         };
-        Some(Attachment::Inline(Policy { name: name?, labels: message.labels.clone(), global: false, kind }))
+        let (labels, shadow) = (message.labels.clone(), check_shadow(message, &kind, faults));
+        Some(Attachment::Inline(Policy { name: name?, labels, global: false, shadow, kind }))
     }
+}
+
+fn check_shadow(message: &pb::Policy, kind: &PolicyKind, faults: &mut Faults) -> bool {
+    if message.shadow.is_some() && !kind.refuses() {
+        faults.note_at(
+            "shadow",
+            format!("a policy of the kind {:?} refuses nothing that could be let pass", kind.name()),
+        );
+    }
+    message.shadow.is_some()
 }
 
 /// Checks a route's `disable`.

@@ -168,6 +168,11 @@ impl Node {
         send(self.status, &Request::get("/readyz")).is_ok_and(|response| response.status == 200)
     }
 
+    /// What it counts now.
+    pub(crate) fn metrics(&self) -> String {
+        send(self.status, &Request::get("/metrics")).unwrap().text()
+    }
+
     /// One request, on a connection of its own.
     #[track_caller]
     pub(crate) fn get(&self, target: &str) -> Response {

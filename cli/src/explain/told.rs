@@ -67,6 +67,9 @@ fn policy(policy: &Value) -> String {
     let decision = match of(policy, "decision").as_str() {
         "continue" => "lets it pass".to_string(),
         "stop" => "stops it".to_string(),
+        "would_stop" => "is tried out: it would stop it".to_string(),
+        "absent" => "finds no credential".to_string(),
+        "depends" => "decides by what only a running node knows".to_string(),
         "none" => "only tells of it".to_string(),
         other => other.replace('_', " "),
     };

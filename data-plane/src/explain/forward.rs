@@ -1,12 +1,12 @@
 //! What an upstream would get, and how it would be called: the proxy's own preparation of the request, for the upstream
 //! that is chosen, or for each that may be.
 
-use super::policies::{Acting, Verdict, change};
+use super::policies::{Asked, change};
 use crate::{
     context::{Context, TRACEPARENT},
     error::Error,
     pool::Affinity,
-    proxy::{Sent, Visit},
+    proxy::{Answered, Sent, Visit},
     router::{Forward, RouteEntry, Router, Side},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -40,7 +40,7 @@ pub(super) struct Question<'r, 'v> {
 
 impl<'r> Question<'r, '_> {
     /// The answer; policies of upstreams join the others.
-    pub(super) fn answer(&self, acting: &mut Acting<'r>, depends: &mut Vec<String>) -> Result<Outcome, Error> {
+    pub(super) fn answer(&self, asked: &mut Asked<'r>, depends: &mut Vec<String>) -> Result<Outcome, Error> {
         let decided = self.visit.side(self.entry, self.action, self.captures);
         let mut upstreams = Vec::new();
         // Each of those that may be; what one of them refuses, the others may not.
@@ -54,9 +54,9 @@ impl<'r> Question<'r, '_> {
             if percent == 0 {
                 continue;
             }
-            match self.to(side, percent, acting, depends) {
+            match self.to(side, percent, asked, depends) {
                 Ok(Ok(to)) => upstreams.push(to),
-                Ok(Err(stopped)) => refused = Some(Ok(Outcome::Refused(stopped))),
+                Ok(Err(answered)) => refused = Some(Ok(super::local(answered))),
                 Err(error) => refused = Some(Err(error)),
             }
         }
@@ -74,13 +74,14 @@ impl<'r> Question<'r, '_> {
         &self,
         side: &'r Side,
         percent: u32,
-        acting: &mut Acting<'r>,
+        asked: &mut Asked<'r>,
         depends: &mut Vec<String>,
-    ) -> Result<Result<pb::ForwardedTo, pb::RefusedRequest>, Error> {
+    ) -> Result<Result<pb::ForwardedTo, Answered>, Error> {
         let mut context = self.visit.context.clone();
         let policies = self.router.policies_of_side(self.entry, side);
-        if let Verdict::Stopped(refused) = acting.ask(policies, Some(side.pool.name()), &mut context) {
-            return Ok(Err(refused));
+        if let Some(answer) = asked.ask(policies, Some(side.pool.name()), &mut context, depends)? {
+            let body = answer.body().len();
+            return Ok(Err(Answered { response: answer.map(drop), body }));
         }
         self.visit.check_body(self.limit).map_err(Error::Upload)?;
         let sent = self.visit.send(context, self.entry, (self.action, side), self.captures)?;

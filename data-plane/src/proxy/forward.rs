@@ -17,7 +17,7 @@ use crate::{
 };
 use http::{Response, StatusCode, header, uri::PathAndQuery};
 use proto::{matching::Captures, upstream::Balance};
-use std::{ops::ControlFlow, rc::Rc};
+use std::rc::Rc;
 
 /// Where a request goes.
 pub(super) struct Destined<'a> {
@@ -55,7 +55,8 @@ pub(super) async fn forward(
     record.side = Some(at);
     // There are as many as the route has upstreams.
     let (side, pool) = forward.sides.get(at).zip(route.pools.get(at)).ok_or(Error::NoEndpoint)?;
-    if let ControlFlow::Break(answer) = side.filters.request(&mut record.context) {
+    let lent = record.lent();
+    if let Some(answer) = side.filters.request(&mut record.context, lent).await? {
         return Ok(answer.map(Flow::whole));
     }
     let limit = route.entry.request_body.unwrap_or(record.local.settings.max_request_body);

@@ -16,12 +16,12 @@ use crate::{
     telemetry::counters::{Mirrored, count},
 };
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, uri::PathAndQuery};
 use http_body_util::BodyExt;
 use proto::route::BodyLimit;
 use std::{
     cell::RefCell,
-    ops::ControlFlow,
     pin::pin,
     rc::Rc,
     time::{Duration, Instant},
@@ -93,8 +93,10 @@ pub(super) fn begin(
         context.target = target.clone();
     }
     context.headers.insert(X_PORTICO_MIRROR, HeaderValue::from_static("1"));
-    if let ControlFlow::Break(_) = mirror.filters.request(&mut context) {
-        return None;
+    // A copy is not worth waiting for.
+    match mirror.filters.request(&mut context, record.lent()).now_or_never() {
+        Some(Ok(None)) => {}
+        Some(Ok(Some(_)) | Err(_)) | None => return None,
     }
     let peer = Rc::new(record.peer.of_stream(Instant::now()));
     let copy = Copy { local: record.local.clone(), route: route.clone(), context, peer, outcome, _place: place };

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     context::{Context, Peer, RequestBody, Upload, X_REQUEST_ID},
     error::{Error, Fault, ProxyError},
-    filter::Telling,
+    filter::{Lent, Telling},
     pool::{Attempts, DownloadFault, TryEnd},
     router::Action,
     telemetry::{
@@ -218,6 +218,11 @@ impl Record {
         self.revision
     }
 
+    /// What filters get while they are asked.
+    pub(super) fn lent(&self) -> Lent {
+        Lent { now: self.started }
+    }
+
     /// When its first byte came.
     pub(super) fn started(&self) -> Instant {
         self.started
@@ -258,6 +263,9 @@ impl Record {
         if let Some((reason, fault)) = self.failure {
             counters.fail(upstream, reason, fault);
         }
+        for decision in &context.decisions {
+            counters.decide(decision);
+        }
         count(&counters.retries, u64::from(self.attempts.retries()));
         counters.in_flight.set(counters.in_flight.get().saturating_sub(1));
         let received = self.upload.as_ref().map_or(self.received, |upload| upload.bytes());
@@ -292,6 +300,8 @@ impl Record {
             sent: self.sent,
             retries: self.attempts.retries(),
             reason: self.failure.map(|(reason, _)| reason),
+            decisions: &context.decisions,
+            subject: context.principals.iter().next().map(|principal| &*principal.subject),
             revision: self.revision,
         };
         self.telling(|telling| self.local.log.write(now, telling.log.as_deref(), &line));

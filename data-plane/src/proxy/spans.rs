@@ -75,6 +75,13 @@ fn server(record: &Record, end: &End<'_>, clock: &Clock) -> Span {
         attributes.push(("portico.upstream", upstream.to_string().into()));
     }
     attributes.extend(end.reason.map(|reason| ("portico.reason", reason.into())));
+    for decision in &context.decisions {
+        let key = if decision.shadow { "portico.policy.shadowed" } else { "portico.policy.refused" };
+        attributes.push((key, format!("{}:{}", decision.policy.as_str(), decision.reason).into()));
+    }
+    if let Some(principal) = context.principals.iter().next() {
+        attributes.push(("user.id", text(principal.subject.as_bytes())));
+    }
     let is_error = end.status >= 500;
     if is_error {
         attributes.push(("error.type", end.reason.map_or_else(|| status_text(end.status), Text::from).into()));

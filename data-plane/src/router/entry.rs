@@ -4,6 +4,7 @@ use super::{names::Names, split::Splitter};
 use crate::{
     filter::{Attached, Filters, Place},
     pool::Pool,
+    states::States,
 };
 use http::{HeaderValue, StatusCode};
 use proto::{
@@ -103,6 +104,8 @@ pub(super) struct Resolver<'a> {
     pub(super) pools: &'a Names<Pool>,
     /// The policies of all traffic.
     pub(super) globals: &'a [Arc<Policy>],
+    /// What policies remember.
+    pub(super) states: &'a States,
 }
 
 // === impl RouteEntry ===
@@ -171,7 +174,7 @@ impl<'a> Resolver<'a> {
             name: route.name.clone(),
             label: route.matches.path.label(),
             action: self.action(route),
-            filters: Filters::build(self.of_route(route)),
+            filters: Filters::build(self.of_route(route), self.states),
             request_body: route.request_body,
             variables,
             conditional: is_conditional(&route.matches.predicates),
@@ -213,7 +216,7 @@ impl<'a> Resolver<'a> {
             spec: mirror.clone(),
             pool: pool.clone(),
             timeouts: spec.timeouts,
-            filters: Filters::build(self.of_upstream(route, spec)),
+            filters: Filters::build(self.of_upstream(route, spec), self.states),
         })
     }
 
@@ -223,7 +226,7 @@ impl<'a> Resolver<'a> {
         Some(Side {
             pool: pool.clone(),
             timeouts: forward.timeouts.over(spec.timeouts),
-            filters: Filters::build(self.of_upstream(route, spec)),
+            filters: Filters::build(self.of_upstream(route, spec), self.states),
             upgrades: match spec.protocol {
                 Protocol::Http1 => forward.upgrades.clone(),
                 // It cannot be asked.
@@ -235,14 +238,15 @@ impl<'a> Resolver<'a> {
     /// The policies of all traffic and of the route, in the order of attachment.
     pub(super) fn of_route(self, route: &'a Route) -> impl Iterator<Item = Attached<'a>> {
         let globals = self.globals.iter().map(|policy| &**policy).filter(move |policy| holds(route, policy));
-        let globals = globals.map(|policy| Attached { place: Place::Global, policy });
-        globals.chain(self.attached(&route.policies).map(|policy| Attached { place: Place::Route, policy }))
+        let globals = globals.map(|policy| Attached { place: Place::Global, owner: None, policy });
+        let own = self.attached(&route.policies);
+        globals.chain(own.map(|policy| Attached { place: Place::Route, owner: Some(&route.name), policy }))
     }
 
     /// The policies of the upstream that hold for the route.
     pub(super) fn of_upstream(self, route: &'a Route, upstream: &'a Upstream) -> impl Iterator<Item = Attached<'a>> {
         let policies = self.attached(&upstream.policies).filter(move |policy| holds(route, policy));
-        policies.map(|policy| Attached { place: Place::Upstream, policy })
+        policies.map(|policy| Attached { place: Place::Upstream, owner: Some(&upstream.name), policy })
     }
 
     // A checked snapshot has every policy that is referred to.

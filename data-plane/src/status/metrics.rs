@@ -195,6 +195,7 @@ impl Metrics {
             let labels = [("upstream", upstream), ("reason", reason), ("fault", fault.as_str())];
             ConstCounter::new(*n).encode(family.encode_family(&labels)?)?;
         }
+        self.encode_decisions(encoder)?;
         let help = "Tries of requests that there were not, for the budget of the upstream was spent";
         let mut family =
             encoder.encode_descriptor("portico_upstream_retries_over_budget", help, None, MetricType::Counter)?;
@@ -206,6 +207,21 @@ impl Metrics {
         let mut family = encoder.encode_descriptor("portico_upstream_connections", help, None, MetricType::Gauge)?;
         for (endpoint, figures) in &self.endpoints {
             ConstGauge::new(i64::from(figures.connections)).encode(family.encode_family(&labels(endpoint))?)?;
+        }
+        Ok(())
+    }
+
+    fn encode_decisions(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Requests that a policy refused, or would have where it is only tried out (shadowed), by reason";
+        let mut family = encoder.encode_descriptor("portico_policy_decisions", help, None, MetricType::Counter)?;
+        for (decision, n) in &self.counts.decisions {
+            let (policy, made) = (decision.policy.as_str(), if decision.shadow { "shadowed" } else { "refused" });
+            let labels = [("policy", policy), ("kind", decision.kind), ("decision", made), ("reason", decision.reason)];
+            ConstCounter::new(*n).encode(family.encode_family(&labels)?)?;
+        }
+        if self.counts.other_decisions > 0 {
+            let labels = [("policy", "_OTHER"), ("kind", "_OTHER"), ("decision", "_OTHER"), ("reason", "_OTHER")];
+            ConstCounter::new(self.counts.other_decisions).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }

@@ -1,7 +1,12 @@
 //! One line: what the log can say of a request, and how the policy has it written.
 
 use super::{clock::WallClock, push_digits};
-use crate::{context::hex, json, pool::Phases, telemetry::version_label};
+use crate::{
+    context::{Decision, hex},
+    json,
+    pool::Phases,
+    telemetry::version_label,
+};
 use http::{HeaderMap, Version};
 use proto::{
     matching::Scheme,
@@ -36,6 +41,8 @@ pub(crate) struct Line<'a> {
     pub(crate) sent: u64,
     pub(crate) retries: u32,
     pub(crate) reason: Option<&'a str>,
+    pub(crate) decisions: &'a [Decision],
+    pub(crate) subject: Option<&'a str>,
     pub(crate) revision: u64,
 }
 
@@ -47,6 +54,7 @@ enum Value<'a> {
     Seconds(Duration),
     Trace(u128),
     Span(u64),
+    Shadowed(&'a [Decision]),
 }
 
 // === impl Line ===
@@ -73,7 +81,7 @@ impl Line<'_> {
             let Some(value) = self.value(*field) else { continue };
             out.extend_from_slice(field.key().as_bytes());
             match value {
-                Value::Now | Value::Text(_) | Value::Trace(_) | Value::Span(_) => {
+                Value::Now | Value::Text(_) | Value::Trace(_) | Value::Span(_) | Value::Shadowed(_) => {
                     out.push(b'"');
                     value.append(clock, now, out);
                     out.push(b'"');
@@ -159,6 +167,18 @@ impl Line<'_> {
             LogField::Upstream => Value::Text(self.upstream?.as_bytes()),
             LogField::Endpoint => Value::Text(self.endpoint?.as_bytes()),
             LogField::Reason => Value::Text(self.reason?.as_bytes()),
+            LogField::Policy => {
+                let refused = self.decisions.iter().find(|decision| !decision.shadow)?;
+                Value::Text(refused.policy.as_str().as_bytes())
+            }
+            LogField::Shadowed if self.decisions.iter().any(|decision| decision.shadow) => {
+                Value::Shadowed(self.decisions)
+            }
+            LogField::Shadowed => return None,
+            LogField::Subject => {
+                let subject = self.subject?.as_bytes();
+                Value::Text(&subject[..subject.len().min(MAX_TOLD)])
+            }
             LogField::Received => Value::Number(self.received),
             LogField::Sent => Value::Number(self.sent),
             LogField::Retries => Value::Number(self.retries.into()),
@@ -179,6 +199,17 @@ impl Value<'_> {
             Value::Seconds(duration) => seconds(*duration, out),
             Value::Trace(id) => digits::<32>(*id, out),
             Value::Span(id) => digits::<16>((*id).into(), out),
+            Value::Shadowed(decisions) => {
+                for (at, decision) in decisions.iter().filter(|decision| decision.shadow).enumerate() {
+                    if at > 0 {
+                        out.push(b',');
+                    }
+                    // Neither has a character that would have to be escaped.
+                    out.extend_from_slice(decision.policy.as_str().as_bytes());
+                    out.push(b':');
+                    out.extend_from_slice(decision.reason.as_bytes());
+                }
+            }
         }
     }
 }
@@ -233,6 +264,8 @@ pub(super) mod tests {
             sent: 2,
             retries: 3,
             reason: None,
+            decisions: &[],
+            subject: None,
             revision: 4,
         }
     }

@@ -77,6 +77,12 @@ fields! {
     Endpoint = "endpoint",
     /// Why it failed, if it did.
     Reason = "reason",
+    /// The policy that refused it.
+    Policy = "policy",
+    /// The policies that would have refused it, were they not only tried out: each with its reason, `name:reason`.
+    Shadowed = "shadowed",
+    /// Whose it is, as a policy proved it.
+    Subject = "user.id",
     /// Bytes of the request's body.
     Received = "http.request.body.size",
     /// Bytes of the answer's body.

@@ -1,0 +1,203 @@
+//! The filters of a route or of an upstream, one after the other: on the way in, in the order of the stages, the first to
+//! refuse, refuses; on the way back, in the reverse order.
+//!
+//! Authentication is the one stage that is judged as a whole: each of its filters says whether the request carries a
+//! credential that it reads. A wrong one is refused at once; that there is none is refused when nobody else knows whose
+//! the request is. A policy that is tried out (`shadow`) decides as it would, is on record, and lets the request pass.
+//!
+//! Whoever explains walks the same way, as an [`Observer`].
+
+use super::{
+    Attached, Filter, Place, Stage, Telling,
+    verdict::{Challenge, Said, Verdict},
+};
+use crate::{
+    context::{Answer, Context, Decision},
+    error::{Error, Refusal},
+    states::States,
+};
+use http::HeaderMap;
+use proto::{name::Name, policy::Policy};
+use std::time::Instant;
+
+/// The filters of a route or of an upstream, in stage order, and what is told of its requests.
+#[derive(Debug, Default)]
+pub(crate) struct Filters {
+    acting: Vec<Acting>,
+    telling: Telling,
+}
+
+/// A filter where it acts.
+#[derive(Debug)]
+pub(crate) struct Acting {
+    /// The policy's name.
+    pub(crate) policy: Name,
+    /// The policy's kind.
+    pub(crate) kind: &'static str,
+    /// Where the policy is attached.
+    pub(crate) place: Place,
+    /// When it acts.
+    pub(crate) stage: Stage,
+    /// Whether it is only tried out.
+    pub(crate) shadow: bool,
+    /// What it does.
+    pub(crate) filter: Filter,
+}
+
+/// What a worker lends to filters while they are asked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lent {
+    /// When the request came.
+    #[expect(dead_code, reason = "no kind goes by the time yet")]
+    pub(crate) now: Instant,
+}
+
+/// Whoever looks on while filters are asked.
+pub(crate) trait Observer {
+    /// Whether the filter of that number is asked; otherwise it is passed over, for only a running node knows.
+    fn asks(&mut self, at: usize, acting: &Acting) -> bool;
+
+    /// What it said; a refusal that was only tried out is one.
+    fn heard(&mut self, at: usize, said: &Said);
+}
+
+// Nobody looks on.
+impl Observer for () {
+    fn asks(&mut self, _at: usize, _acting: &Acting) -> bool {
+        true
+    }
+
+    fn heard(&mut self, _at: usize, _said: &Said) {}
+}
+
+/// The policies that only say what is told of a request, of those that count.
+pub(crate) fn silent<'p>(policies: impl IntoIterator<Item = Attached<'p>>) -> Vec<Attached<'p>> {
+    let (states, mut telling) = (States::default(), Telling::default());
+    let is_silent = |attached: &Attached<'p>| Filter::build(attached, &states, &mut telling).is_none();
+    counting(policies).into_iter().filter(is_silent).collect()
+}
+
+/// Of what counts only in its most specific form, the most specific; they come in the order of attachment.
+fn counting<'p>(policies: impl IntoIterator<Item = Attached<'p>>) -> Vec<Attached<'p>> {
+    let policies: Vec<Attached<'p>> = policies.into_iter().collect();
+    let is_overruled = |at: usize, policy: &Policy, place: Place| {
+        policies[at + 1..].iter().any(|later| {
+            let kind = &later.policy.kind;
+            let same = kind.is_exclusive() && kind.name() == policy.kind.name();
+            // How clients say who they are is settled in one place, maybe by several policies.
+            same || (policy.kind.authenticates() && kind.authenticates() && later.place != place)
+        })
+    };
+    let counts = |(at, attached): &(usize, &Attached<'p>)| !is_overruled(*at, attached.policy, attached.place);
+    policies.iter().enumerate().filter(counts).map(|(_, attached)| *attached).collect()
+}
+
+// === impl Filters ===
+
+impl Filters {
+    /// Builds the filters of these policies, which come in the order of attachment.
+    pub(crate) fn build<'p>(policies: impl IntoIterator<Item = Attached<'p>>, states: &States) -> Filters {
+        let mut telling = Telling::default();
+        let acting = |attached: Attached<'p>| {
+            let filter = Filter::build(&attached, states, &mut telling)?;
+            let Policy { name, shadow, kind, .. } = attached.policy;
+            Some(Acting {
+                policy: name.clone(),
+                kind: kind.name(),
+                place: attached.place,
+                stage: filter.stage(),
+                shadow: *shadow,
+                filter,
+            })
+        };
+        let mut acting: Vec<Acting> = counting(policies).into_iter().filter_map(acting).collect();
+        // Within one stage the order of attachment holds.
+        acting.sort_by_key(|acting| acting.stage);
+        Filters { acting, telling }
+    }
+
+    /// What is told of a request.
+    pub(crate) fn telling(&self) -> &Telling {
+        &self.telling
+    }
+
+    /// Those that act, in their order.
+    pub(crate) fn acting(&self) -> &[Acting] {
+        &self.acting
+    }
+
+    /// On the way in: an answer where one of them answers itself, and the error of the one that refuses.
+    pub(crate) async fn request(&self, context: &mut Context, lent: Lent) -> Result<Option<Answer>, Error> {
+        #[cfg(test)]
+        super::tests::panic_if_asked(context, "request");
+        self.walk(context, lent, &mut ()).await
+    }
+
+    /// The same, looked on.
+    pub(crate) async fn walk<O: Observer>(
+        &self,
+        context: &mut Context,
+        lent: Lent,
+        observer: &mut O,
+    ) -> Result<Option<Answer>, Error> {
+        // Who found no credential, and how one is given.
+        let mut absent = Vec::new();
+        for (at, acting) in self.acting.iter().enumerate() {
+            if acting.stage > Stage::Authenticate {
+                judge(&mut absent, context)?;
+            }
+            if !observer.asks(at, acting) {
+                continue;
+            }
+            let said = match acting.filter.request(context, lent) {
+                Verdict::Now(said) => said,
+                Verdict::Wait(asking) => asking.await,
+            };
+            observer.heard(at, &said);
+            match said {
+                Said::Continue => {}
+                Said::Absent(challenge) => absent.push((acting, challenge)),
+                Said::Refuse(refusal) => acting.refuse(refusal, context)?,
+                Said::Answer(answer) => return Ok(Some(*answer)),
+            }
+        }
+        judge(&mut absent, context)?;
+        Ok(None)
+    }
+
+    /// On the way back.
+    pub(crate) fn response(&self, context: &Context, headers: &mut HeaderMap) {
+        #[cfg(test)]
+        super::tests::panic_if_asked(context, "response");
+        for acting in self.acting.iter().rev() {
+            acting.filter.response(context, headers);
+        }
+    }
+}
+
+// Whether somebody is known, or nobody has to be.
+fn judge(absent: &mut Vec<(&Acting, Challenge)>, context: &mut Context) -> Result<(), Error> {
+    if absent.is_empty() {
+        return Ok(());
+    }
+    let absent = std::mem::take(absent);
+    if context.principals.is_known() {
+        return Ok(());
+    }
+    // A policy in force speaks before one that is tried out.
+    let speaker = absent.iter().find(|(acting, _)| !acting.shadow).or(absent.first()).map(|(acting, _)| *acting);
+    let challenges = absent.iter().filter(|(acting, _)| !acting.shadow).map(|(_, challenge)| challenge.0.clone());
+    let refusal = Box::new(Refusal::unauthenticated(challenges));
+    speaker.map_or(Ok(()), |acting| acting.refuse(refusal, context))
+}
+
+// === impl Acting ===
+
+impl Acting {
+    // It is on record; tried out, it is not more than that.
+    fn refuse(&self, refusal: Box<Refusal>, context: &mut Context) -> Result<(), Error> {
+        let Acting { policy, kind, shadow, .. } = self;
+        context.decisions.push(Decision { policy: policy.clone(), kind, reason: refusal.reason, shadow: *shadow });
+        if *shadow { Ok(()) } else { Err(Error::Denied(refusal)) }
+    }
+}

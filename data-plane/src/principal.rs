@@ -1,0 +1,48 @@
+//! Whose request it is, once that is proven: a policy that authenticates says so, and others go by it. Nothing that a
+//! client only claims ever gets here.
+
+use proto::name::Name;
+use std::rc::Rc;
+
+/// Somebody whose request it is, as one policy proved it.
+#[derive(Debug)]
+#[expect(dead_code, reason = "no kind authenticates yet")]
+pub(crate) struct Principal {
+    /// The kind of the policy.
+    pub(crate) method: &'static str,
+    /// The policy.
+    pub(crate) policy: Name,
+    /// What the policy knows them by: the subject of a token, the name of a user.
+    pub(crate) subject: Box<str>,
+}
+
+/// All of them: a request may carry several credentials.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Principals {
+    // Hardly ever there are more, and what is known of a token that was seen before is shared, not made anew.
+    first: Option<Rc<Principal>>,
+    more: Vec<Rc<Principal>>,
+}
+
+// === impl Principals ===
+
+impl Principals {
+    /// Whether anybody is known.
+    pub(crate) fn is_known(&self) -> bool {
+        self.first.is_some()
+    }
+
+    /// One more is known.
+    #[expect(dead_code, reason = "no kind authenticates yet")]
+    pub(crate) fn add(&mut self, principal: Rc<Principal>) {
+        match self.first {
+            None => self.first = Some(principal),
+            Some(_) => self.more.push(principal),
+        }
+    }
+
+    /// All, in the order in which they were proven.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Rc<Principal>> {
+        self.first.iter().chain(&self.more)
+    }
+}
