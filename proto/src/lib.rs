@@ -8,12 +8,14 @@
 //! wrong: expressions are compiled, references exist, and no two routes match the same.
 
 pub mod certificate;
+pub mod claims;
 pub mod example;
 pub mod explain;
 pub mod fields;
 pub mod hash_key;
 pub mod identity;
 pub mod invalid;
+pub mod jose;
 pub mod json;
 pub mod log_level;
 pub mod matching;
