@@ -22,6 +22,15 @@ pub struct ClaimPath {
     below: Box<[Box<str>]>,
 }
 
+/// A claim that must be there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequiredClaim {
+    /// Where.
+    pub path: ClaimPath,
+    /// One of what it must hold; empty: whatever it is.
+    pub values: Vec<String>,
+}
+
 // === impl ClaimPath ===
 
 impl ClaimPath {
@@ -70,6 +79,16 @@ impl fmt::Display for ClaimPath {
             }
         }
         Ok(())
+    }
+}
+
+// === impl RequiredClaim ===
+
+impl RequiredClaim {
+    /// Whether it is there.
+    pub fn is_met(&self, claims: &Claims) -> bool {
+        let claim = self.path.find(claims).filter(|claim| !claim.is_null());
+        claim.is_some_and(|claim| self.values.is_empty() || self.values.iter().any(|value| holds(claim, value)))
     }
 }
 

@@ -21,7 +21,8 @@ pub struct Key {
 
 #[derive(Clone)]
 enum Check {
-    Mac(hmac::Key),
+    // Boxed, for it is large.
+    Mac(Box<hmac::Key>),
     Signature(ParsedPublicKey),
 }
 
@@ -88,7 +89,8 @@ impl Material<'_> {
                 // RFC 7518, 3.2: as long as the hash, or longer.
                 let mac = |algorithm: Algorithm| {
                     let by = algorithm.hmac()?;
-                    (secret.len() >= by.tag_len()).then(|| (algorithm, Check::Mac(hmac::Key::new(by, secret))))
+                    (secret.len() >= by.tag_len())
+                        .then(|| (algorithm, Check::Mac(Box::new(hmac::Key::new(by, secret)))))
                 };
                 let checks: Vec<_> = Algorithm::ALL.into_iter().filter_map(mac).collect();
                 match checks.is_empty() {
