@@ -2,8 +2,9 @@
 
 /// Appends the text with what JSON does not allow escaped; what is not UTF-8 becomes U+FFFD.
 pub(crate) fn escape(text: &[u8], out: &mut Vec<u8>) {
-    let plain = |byte: u8| (0x20..0x7f).contains(&byte) && byte != b'"' && byte != b'\\';
-    if text.iter().all(|byte| plain(*byte)) {
+    let plain = |byte: u8| (0x20..0x7f).contains(&byte) & (byte != b'"') & (byte != b'\\');
+    // To look at all of them at once is faster than to stop at the first that is not.
+    if text.iter().fold(true, |all, byte| all & plain(*byte)) {
         out.extend_from_slice(text);
         return;
     }

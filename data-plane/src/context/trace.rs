@@ -22,6 +22,16 @@ const MAX_TRACESTATE: usize = 512;
 /// The longest baggage that goes on (W3C Baggage, 3.3.2).
 const MAX_BAGGAGE: usize = 8192;
 
+// The two hexadecimal digits of each byte.
+const DIGITS: [[u8; 2]; 256] = {
+    let (mut digits, mut byte) = ([[0; 2]; 256], 0);
+    while byte < 256 {
+        digits[byte] = [b"0123456789abcdef"[byte >> 4], b"0123456789abcdef"[byte & 15]];
+        byte += 1;
+    }
+    digits
+};
+
 /// The trace of a request.
 #[derive(Clone, Debug)]
 pub(crate) struct Trace {
@@ -81,11 +91,10 @@ pub(crate) fn take_over_trace(context: &mut Context, trusted: bool) {
 
 /// A number in hexadecimal digits, as many as there is room for, which is an even number of them.
 pub(crate) fn hex(number: u128, out: &mut [u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     // By bytes: to shift 128 bits for each digit costs several times as much.
     let bytes = number.to_be_bytes();
     for (byte, digits) in bytes.iter().rev().zip(out.rchunks_exact_mut(2)) {
-        digits.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        digits.copy_from_slice(&DIGITS[usize::from(*byte)]);
     }
 }
 

@@ -1,7 +1,8 @@
 //! The access log: one JSON object a line, named as OpenTelemetry names attributes.
 //!
 //! A worker formats lines into its own buffer and hands full blocks to one writer thread by a bounded channel. When the
-//! disk does not keep up, blocks are dropped and their lines counted; a request never waits for its log line.
+//! disk does not keep up, blocks are dropped and their lines counted; a request never waits for its log line. What a line
+//! costs beyond its text is its share of a block's wake and write: so blocks are large, and come back to be filled again.
 //! What may be secret (queries, credentials, cookies, bodies) is not in it at all. A policy may want fewer lines, or others.
 
 mod clock;
@@ -25,9 +26,13 @@ use std::{
 };
 
 /// How large a block grows before it is handed off.
-const BLOCK: usize = 48 * 1024;
+const BLOCK: usize = 256 * 1024;
+/// What the last line of a block has room for, so that hardly any block is moved to grow.
+const LAST: usize = 4 * 1024;
 /// How many blocks may wait for the writer.
 const BLOCKS: usize = 64;
+/// How many written blocks a worker keeps to fill again.
+const SPARE: usize = 2;
 /// How long the end of the process waits for what is still to be written.
 const FLUSH: Duration = Duration::from_secs(2);
 
@@ -40,7 +45,8 @@ pub(crate) struct LogWriter {
 
 #[derive(Debug)]
 enum Block {
-    Lines(Vec<u8>),
+    // Lines, and where their memory goes when they are written.
+    Lines(Vec<u8>, SyncSender<Vec<u8>>),
     // The sender's drop says that all before it is written.
     Flush(SyncSender<()>),
 }
@@ -55,6 +61,9 @@ pub(crate) struct LogBuffer {
     default: policy::AccessLog,
     lines: Cell<u64>,
     buffer: RefCell<Vec<u8>>,
+    // Memory of blocks that were written: the writer's end, and where they arrive.
+    spent: SyncSender<Vec<u8>>,
+    spare: Receiver<Vec<u8>>,
     clock: RefCell<WallClock>,
 }
 
@@ -101,8 +110,8 @@ fn write(mut output: Box<dyn Write + Send>, blocks: &Receiver<Block>, dropped: &
     let mut torn = false;
     let mut failing = false;
     for block in blocks {
-        let mut lines = match block {
-            Block::Lines(lines) => lines,
+        let (mut lines, spent) = match block {
+            Block::Lines(lines, spent) => (lines, spent),
             Block::Flush(done) => {
                 drop(done);
                 continue;
@@ -121,6 +130,9 @@ fn write(mut output: Box<dyn Write + Send>, blocks: &Receiver<Block>, dropped: &
             Err(_) | Ok(()) => {}
         }
         failing = result.is_err();
+        lines.clear();
+        // The worker has enough of them, or has ended.
+        spent.try_send(lines).ok();
     }
 }
 
@@ -142,12 +154,15 @@ fn put(output: &mut dyn Write, lines: &[u8]) -> (usize, io::Result<()>) {
 
 impl LogBuffer {
     pub(crate) fn new(writer: Option<&LogWriter>) -> LogBuffer {
+        let (spent, spare) = sync_channel(SPARE);
         LogBuffer {
             blocks: writer.map(|writer| writer.blocks.clone()),
             dropped: writer.map(|writer| writer.dropped.clone()).unwrap_or_default(),
             default: policy::AccessLog::default(),
             lines: Cell::new(0),
             buffer: RefCell::default(),
+            spent,
+            spare,
             clock: RefCell::new(WallClock::new()),
         }
     }
@@ -176,9 +191,10 @@ impl LogBuffer {
         if buffer.is_empty() {
             return;
         }
-        let block = std::mem::replace(&mut *buffer, Vec::with_capacity(BLOCK + 4096));
+        let spare = self.spare.try_recv().unwrap_or_else(|_| Vec::with_capacity(BLOCK + LAST));
+        let block = std::mem::replace(&mut *buffer, spare);
         let lines = self.lines.replace(0);
-        if blocks.try_send(Block::Lines(block)).is_err() {
+        if blocks.try_send(Block::Lines(block, self.spent.clone())).is_err() {
             self.dropped.fetch_add(lines, Relaxed);
         }
     }
@@ -251,7 +267,7 @@ mod tests {
         let (taken, dropped) = (Arc::default(), AtomicU64::new(0));
         let (blocks, receiver) = sync_channel(2);
         for lines in [&b"one\ntwo\nthree\n"[..], b"four\n"] {
-            blocks.send(Block::Lines(lines.to_vec())).unwrap();
+            blocks.send(Block::Lines(lines.to_vec(), sync_channel(0).0)).unwrap();
         }
         drop(blocks);
         write(Box::new(Full { takes: 6, taken: Arc::clone(&taken) }), &receiver, &dropped);

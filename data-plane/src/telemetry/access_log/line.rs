@@ -49,7 +49,10 @@ pub(crate) struct Line<'a> {
 // What a field says.
 enum Value<'a> {
     Now,
+    /// Chosen by others.
     Text(&'a [u8]),
+    /// Of characters that JSON takes as they are, by what it is: a name, a token, an address.
+    Plain(&'a str),
     Number(u64),
     Seconds(Duration),
     Trace(u128),
@@ -81,7 +84,12 @@ impl Line<'_> {
             let Some(value) = self.value(*field) else { continue };
             out.extend_from_slice(field.key().as_bytes());
             match value {
-                Value::Now | Value::Text(_) | Value::Trace(_) | Value::Span(_) | Value::Shadowed(_) => {
+                Value::Now
+                | Value::Text(_)
+                | Value::Plain(_)
+                | Value::Trace(_)
+                | Value::Span(_)
+                | Value::Shadowed(_) => {
                     out.push(b'"');
                     value.append(clock, now, out);
                     out.push(b'"');
@@ -144,10 +152,10 @@ impl Line<'_> {
         let phases = self.phases.as_ref();
         Some(match field {
             LogField::Timestamp => Value::Now,
-            LogField::Method => Value::Text(self.method.as_bytes()),
+            LogField::Method => Value::Plain(self.method),
             LogField::Path => Value::Text(self.path),
-            LogField::Scheme => Value::Text(self.scheme.as_str().as_bytes()),
-            LogField::Version => Value::Text(version_label(self.version).as_bytes()),
+            LogField::Scheme => Value::Plain(self.scheme.as_str()),
+            LogField::Version => Value::Plain(version_label(self.version)),
             LogField::Status => Value::Number(self.status.into()),
             LogField::Duration => Value::Seconds(self.duration),
             LogField::PhaseGateway => Value::Seconds(phases?.gateway),
@@ -155,21 +163,21 @@ impl Line<'_> {
             LogField::PhaseConnect => Value::Seconds(phases?.connect?),
             LogField::PhaseUpstream => Value::Seconds(phases?.upstream),
             LogField::PhaseBody => Value::Seconds(phases?.body),
-            LogField::Client => Value::Text(self.client.as_bytes()),
+            LogField::Client => Value::Plain(self.client),
             LogField::Host => Value::Text(self.host),
             LogField::UserAgent if self.user_agent.is_empty() => return None,
             LogField::UserAgent => Value::Text(&self.user_agent[..self.user_agent.len().min(MAX_TOLD)]),
             LogField::RequestId => Value::Text(self.request_id),
             LogField::TraceId => Value::Trace(self.trace),
             LogField::SpanId => Value::Span(self.span),
-            LogField::Route => Value::Text(self.route?.0.as_bytes()),
+            LogField::Route => Value::Plain(self.route?.0),
             LogField::RouteLabel => Value::Text(self.route?.1.as_bytes()),
-            LogField::Upstream => Value::Text(self.upstream?.as_bytes()),
+            LogField::Upstream => Value::Plain(self.upstream?),
             LogField::Endpoint => Value::Text(self.endpoint?.as_bytes()),
-            LogField::Reason => Value::Text(self.reason?.as_bytes()),
+            LogField::Reason => Value::Plain(self.reason?),
             LogField::Policy => {
                 let refused = self.decisions.iter().find(|decision| !decision.shadow)?;
-                Value::Text(refused.policy.as_str().as_bytes())
+                Value::Plain(refused.policy.as_str())
             }
             LogField::Shadowed if self.decisions.iter().any(|decision| decision.shadow) => {
                 Value::Shadowed(self.decisions)
@@ -195,6 +203,7 @@ impl Value<'_> {
         match self {
             Value::Now => clock.append(now, out),
             Value::Text(text) => json::escape(text, out),
+            Value::Plain(text) => out.extend_from_slice(text.as_bytes()),
             Value::Number(number) => out.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes()),
             Value::Seconds(duration) => seconds(*duration, out),
             Value::Trace(id) => digits::<32>(*id, out),
@@ -299,6 +308,15 @@ pub(super) mod tests {
         let refused = Line { reason: Some("no_route"), route: None, upstream: None, endpoint: None, ..line() };
         let value: serde_json::Value = serde_json::from_str(&written(&refused, &all())).unwrap();
         assert_eq!((&value["reason"], &value["route"]), (&"no_route".into(), &serde_json::Value::Null));
+    }
+
+    #[test]
+    fn a_method_has_nothing_to_escape() {
+        for byte in 0..=u8::MAX {
+            let mut out = Vec::new();
+            json::escape(&[byte], &mut out);
+            assert!(out == [byte] || http::Method::from_bytes(&[byte]).is_err(), "{byte}");
+        }
     }
 
     #[test]
