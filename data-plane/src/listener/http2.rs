@@ -40,6 +40,9 @@ const MOST_WINDOW: u32 = i32::MAX as u32;
 /// How much of an answer waits for the client to take it.
 const SEND_BUFFER: usize = 64 * 1024;
 const FRAME: u32 = 16 * 1024;
+/// How many times the largest head the codec takes: what is beyond the one and not the other is answered as everything is,
+/// with a problem and an id. The codec refuses the rest with nothing but a status.
+const HEADS: usize = 2;
 /// How long a client that is let go of has to take the last word.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
@@ -82,7 +85,7 @@ impl Driver<'_> {
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(STREAM_WINDOW.saturating_mul(settings.http2_max_streams).min(MOST_WINDOW))
             .max_frame_size(FRAME)
-            .max_header_list_size(u32::try_from(settings.max_header_bytes).unwrap_or(u32::MAX))
+            .max_header_list_size(u32::try_from(settings.max_header_bytes.saturating_mul(HEADS)).unwrap_or(u32::MAX))
             .max_concurrent_streams(settings.http2_max_streams)
             .max_send_buffer_size(SEND_BUFFER)
             .max_pending_accept_reset_streams(settings.http2_max_resets as usize)

@@ -317,16 +317,49 @@ fn floods_end_the_connection() {
 #[test]
 fn too_many_headers_are_refused() {
     let node = Node::with(Settings { max_headers: 10, ..settings() }, &respond());
-    run(async {
+    let sent = run(async {
         let client = connect(&node).await;
         let mut many = request("GET", "/");
         for n in 0..11 {
             many = many.header(format!("x-{n}"), "1");
         }
-        assert_eq!(ask(&client, many, &[]).await.unwrap().status(), 431);
-        let large = request("GET", "/").header("x", "y".repeat(100_000));
-        let answer = ask(&client, large, &[]).await;
+        let half = "y".repeat(40_000);
+        let refused = [
+            (many, "too_many_headers"),
+            (request("GET", "/").header("x", &half).header("y", &half), "head_too_large"),
+            (request("GET", &format!("/{half}")).header("x", &half), "head_too_large"),
+        ];
+        let mut sent = Vec::new();
+        for (request, reason) in refused {
+            let answer = ask(&client, request, &[]).await.unwrap();
+            assert_eq!(answer.status(), 431);
+            assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+            let id = answer.header("x-request-id").unwrap().to_string();
+            assert!(answer.text().contains(&id) && answer.text().contains(reason), "{}", answer.text());
+            sent.push((id, reason));
+        }
+        // What is far beyond the limit is not even read.
+        let huge = request("GET", "/").header("x", "y".repeat(300_000));
+        let answer = ask(&client, huge, &[]).await;
         assert!(answer.is_err() || answer.is_ok_and(|answer| answer.status() == 431));
+        sent
+    });
+    let log = node.log();
+    let logged = log.iter().map(|line| (line["request_id"].as_str().unwrap(), line["reason"].as_str().unwrap()));
+    assert!(logged.eq(sent.iter().map(|(id, reason)| (id.as_str(), *reason))), "{log:?}");
+}
+
+#[test]
+fn a_head_is_as_large_as_it_may_be() {
+    // Authority, path, and one field: a name, a value and what every field counts.
+    let room = 8192 - "a.example".len() - "/".len() - "x".len() - 32;
+    let node = Node::with(Settings { max_header_bytes: 8192, ..settings() }, &respond());
+    run(async {
+        let client = connect(&node).await;
+        for (len, status) in [(room, 200), (room + 1, 431)] {
+            let answer = ask(&client, request("GET", "/").header("x", "y".repeat(len)), &[]).await.unwrap();
+            assert_eq!(answer.status(), status, "{len}");
+        }
     });
 }
 

@@ -5,6 +5,7 @@ use crate::{
     context::{Peer, RequestBody, strip_known, strip_untrailable},
     error::Error,
     proxy::{self, AnswerBody, Wish},
+    settings::Settings,
 };
 use bytes::{Bytes, BytesMut};
 use h2::{Reason, RecvStream, SendStream, ext::Protocol, server::SendResponse};
@@ -15,6 +16,9 @@ use http_body::Body;
 use std::{future::poll_fn, pin::pin, rc::Rc, task::Poll};
 
 const SEC_WEBSOCKET_ACCEPT: HeaderName = HeaderName::from_static("sec-websocket-accept");
+
+/// What a field counts beyond its characters (RFC 9113, 6.5.2).
+const FIELD: usize = 32;
 
 /// The answer does not go on: it was cut off, or nobody takes it.
 struct Cut;
@@ -39,7 +43,7 @@ pub(super) async fn serve(
 ) {
     let (local, is_head) = (clients.local.clone(), request.method() == Method::HEAD);
     let serving = async {
-        let Admitted { request, judged, tunnel } = Admitted::new(request, clients.local.settings.max_headers);
+        let Admitted { request, judged, tunnel } = Admitted::new(request, &clients.local.settings);
         let response = match judged {
             Err(error) => proxy::refuse(local, peer.clone(), request, error),
             Ok(()) => {
@@ -81,9 +85,9 @@ pub(super) async fn serve(
 // === impl Admitted ===
 
 impl Admitted {
-    fn new(request: Request<RecvStream>, max_headers: usize) -> Admitted {
+    fn new(request: Request<RecvStream>, settings: &Settings) -> Admitted {
         let (mut parts, body) = request.into_parts();
-        let judged = judge(&mut parts.headers, &parts.uri, max_headers).and_then(|()| wish(&mut parts));
+        let judged = judge(&mut parts.headers, &parts.uri, settings).and_then(|()| wish(&mut parts));
         let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         let (body, tunnel) = match judged {
             Ok(None) => (RequestBody::http2(body, length), None),
@@ -111,8 +115,13 @@ fn wish(parts: &mut request::Parts) -> Result<Option<Tunnel>, Error> {
 
 // What the codec does not see to: connection-specific headers, characters, lengths that are not the body's and `te` it
 // refuses itself.
-fn judge(headers: &mut HeaderMap, uri: &Uri, max_headers: usize) -> Result<(), Error> {
-    if headers.len() > max_headers {
+fn judge(headers: &mut HeaderMap, uri: &Uri, settings: &Settings) -> Result<(), Error> {
+    let fields = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD).sum::<usize>();
+    let target = uri.path_and_query().map_or(0, |target| target.as_str().len());
+    if fields + target + uri.authority().map_or(0, |authority| authority.as_str().len()) > settings.max_header_bytes {
+        return Err(Error::HeadTooLarge);
+    }
+    if headers.len() > settings.max_headers {
         return Err(Error::TooManyHeaders);
     }
     // The codec takes a query without a path.
