@@ -3,10 +3,12 @@
 
 use std::path::PathBuf;
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 9] = [
     "portico/v1/certificate.proto",
+    "portico/v1/consumer.proto",
     "portico/v1/discovery.proto",
     "portico/v1/explain.proto",
+    "portico/v1/keyring.proto",
     "portico/v1/policy.proto",
     "portico/v1/route.proto",
     "portico/v1/secret.proto",

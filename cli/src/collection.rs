@@ -15,9 +15,11 @@ pub(crate) fn collection(word: &str) -> Result<&'static str, String> {
         "route" | "routes" => Ok("routes"),
         "upstream" | "upstreams" => Ok("upstreams"),
         "policy" | "policies" => Ok("policies"),
+        "consumer" | "consumers" => Ok("consumers"),
+        "keyring" | "keyrings" => Ok("keyrings"),
         "certificate" | "certificates" => Ok("certificates"),
         "test" | "tests" => Ok("tests"),
-        _ => Err("there are routes, upstreams, policies, certificates and tests".into()),
+        _ => Err("there are routes, upstreams, policies, consumers, keyrings, certificates and tests".into()),
     }
 }
 

@@ -1,8 +1,8 @@
 //! What can be said on the command line, and which module does it.
 
 use crate::{
-    apply, audit, client::Access, delete, dev, explain, export, failure::Failure, get, healthcheck, log::LogSettings,
-    log_level, nodes, output::tell, revisions, sample, serve, tokens,
+    apply, audit, client::Access, credentials, delete, dev, explain, export, failure::Failure, get, healthcheck,
+    log::LogSettings, log_level, nodes, output::tell, revisions, sample, serve, tokens,
 };
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::process::ExitCode;
@@ -37,6 +37,8 @@ enum Command {
     Nodes(nodes::Arguments),
     /// Show the history, compare revisions, go back to one.
     Revisions(revisions::Arguments),
+    /// Make, show, exchange and revoke the API keys of a consumer.
+    Credentials(credentials::Arguments),
     /// Make, show and delete admin tokens.
     Tokens(tokens::Arguments),
     /// Show who did what.
@@ -143,6 +145,7 @@ fn run(program: Portico) -> Result<(), Failure> {
         Command::Delete(arguments) => serve::once(async { delete::run(access.client()?, arguments).await }),
         Command::Nodes(arguments) => serve::once(async { nodes::run(access.client()?, arguments).await }),
         Command::Revisions(arguments) => serve::once(async { revisions::run(access.client()?, arguments).await }),
+        Command::Credentials(arguments) => serve::once(async { credentials::run(access.client()?, arguments).await }),
         Command::Tokens(arguments) => serve::once(async { tokens::run(access.client()?, arguments).await }),
         Command::Audit(arguments) => serve::once(async { audit::run(access.client()?, arguments).await }),
         Command::LogLevel(arguments) => serve::once(async { log_level::run(access.client()?, arguments).await }),

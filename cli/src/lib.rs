@@ -13,6 +13,7 @@ mod changes;
 mod client;
 mod collection;
 pub mod command;
+mod credentials;
 mod delete;
 mod dev;
 mod documents;

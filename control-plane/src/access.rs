@@ -6,7 +6,7 @@
 //! token needs no database.
 
 mod revocation;
-mod token;
+pub(crate) mod token;
 
 pub use self::revocation::MAX_REVOCATIONS;
 pub(crate) use self::revocation::Watch;
@@ -197,7 +197,8 @@ impl Access {
 
     /// Makes a token; it is told here and never again.
     pub async fn create(&self, author: &Author, spec: TokenSpec) -> Result<(StoredToken, String), AccessError> {
-        let text = token::make().map_err(|_| AccessError::Unavailable("the system gives no random numbers".into()))?;
+        let text = token::make(token::ADMIN)
+            .map_err(|_| AccessError::Unavailable("the system gives no random numbers".into()))?;
         let id = Uuid::now_v7();
         let name = spec.name.as_str();
         let _turn = self.turn().await?;

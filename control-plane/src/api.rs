@@ -9,11 +9,13 @@ mod body;
 mod bundle;
 mod call;
 mod conditions;
+mod credentials;
 mod difference;
 mod docs;
 mod edge;
 mod explain;
 mod form;
+mod life;
 mod log_level;
 mod nodes;
 mod openapi;
@@ -89,6 +91,20 @@ fn guarded() -> Vec<(String, MethodRouter<ApiState>)> {
             "/v1/tokens/{name}".into(),
             get(|Path(name), call: Call| tokens::get(name, call))
                 .delete(|Path(name), call: Call| tokens::delete(name, call)),
+        ),
+        (
+            "/v1/consumers/{name}/credentials".into(),
+            get(|Path(name), call: Call| credentials::list(name, call))
+                .post(|Path(name), call: Call, body: Body| credentials::create(name, call, body)),
+        ),
+        (
+            "/v1/consumers/{name}/credentials/{credential}".into(),
+            get(|Path(place), call: Call| credentials::get(place, call))
+                .delete(|Path(place), call: Call| credentials::revoke(place, call)),
+        ),
+        (
+            "/v1/consumers/{name}/credentials/{credential}/rotate".into(),
+            post(|Path(place), call: Call, body: Body| credentials::rotate(place, call, body)),
         ),
         ("/v1/nodes".into(), get(nodes::list)),
         ("/v1/revocations".into(), get(revocations::list)),

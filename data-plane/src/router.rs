@@ -207,6 +207,8 @@ fn affected<'s>(snapshot: &'s Snapshot, changed: &'s BTreeSet<ResourceKey>) -> O
         match key.kind {
             // Handshakes look it up; the upstreams that refer to it are among what changed.
             Kind::Certificate => {}
+            // Whoever asks for a consumer asks the router.
+            Kind::Consumer | Kind::Keyring => {}
             // They tell nodes nothing.
             Kind::Test => {}
             Kind::Route => {
@@ -220,7 +222,7 @@ fn affected<'s>(snapshot: &'s Snapshot, changed: &'s BTreeSet<ResourceKey>) -> O
                             affected.insert(referrer);
                         }
                         Kind::Upstream => affected.extend(snapshot.referrers(referrer)),
-                        Kind::Certificate | Kind::Policy | Kind::Test => {}
+                        Kind::Certificate | Kind::Consumer | Kind::Keyring | Kind::Policy | Kind::Test => {}
                     }
                 }
             }

@@ -13,6 +13,22 @@ pub fn example(kind: Kind) -> Value {
             "chain": include_str!("example/chain.pem"),
             "private_key": {"value": include_str!("example/key.pem")},
         }),
+        Kind::Consumer => json!({
+            "name": "acme",
+            "labels": {"team": "partners"},
+            "groups": ["gold"],
+            "ids": ["https://login.example.com#acme"],
+            "credentials": [{
+                "id": "billing",
+                "expires_at": "2027-01-31T12:00:00Z",
+                "api_key": {"digest": "8909eb1fdb20f8c1f0a2e27f01aca3c426bbe3064ee1b055ac9adcc78ea00259"},
+            }],
+        }),
+        // The pepper of nothing, as the key above.
+        Kind::Keyring => json!({
+            "name": "api-keys",
+            "pepper": {"value": "an example that everybody can read"},
+        }),
         Kind::Policy => json!({
             "name": "hide-server",
             "labels": {"team": "edge"},

@@ -59,3 +59,24 @@ pub fn hex(bytes: &[u8]) -> String {
         text
     })
 }
+
+/// The bytes of pairs of hexadecimal digits; `None` where that is something else.
+pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
+    let nibble = |digit: u8| char::from(digit).to_digit(16).and_then(|nibble| u8::try_from(nibble).ok());
+    let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
+    pairs.iter().map(|[high, low]| Some(nibble(*high)? << 4 | nibble(*low)?)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_in_digits_is_read() {
+        assert_eq!(unhex(&hex(&[0, 9, 0xab, 0xff])), Some(vec![0, 9, 0xab, 0xff]));
+        assert_eq!(unhex("AbfF"), Some(vec![0xab, 0xff]));
+        for bad in ["a", "+1", "0x", "gg", "ä", " 0"] {
+            assert_eq!(unhex(bad), None, "{bad}");
+        }
+    }
+}

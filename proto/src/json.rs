@@ -9,6 +9,8 @@
 pub mod secrets;
 
 use crate::{
+    consumer::leaves_credentials,
+    identity::{hex, unhex},
     invalid::{Faults, Invalid, did_you_mean},
     name::Name,
     pb,
@@ -29,13 +31,15 @@ pub struct Read {
     /// The resource, as far as it could be understood; `None` without a name. Not to be used when there are faults,
     /// but to find the faults of meaning that it has besides.
     pub resource: Option<Resource>,
+    /// Whether it is a consumer whose credentials the document leaves to what is stored.
+    pub leaves_credentials: bool,
     /// Every fault of shape; the pointers are relative to the resource.
     pub faults: Vec<Invalid>,
 }
 
 /// Reads a resource; every fault of shape at once.
 pub fn read(kind: Kind, value: &Value) -> Result<Resource, Vec<Invalid>> {
-    let Read { resource, faults } = read_partial(kind, value);
+    let Read { resource, faults, .. } = read_partial(kind, value);
     match resource {
         Some(resource) if faults.is_empty() => Ok(resource),
         Some(_) | None => Err(faults),
@@ -63,7 +67,7 @@ pub fn read_partial(kind: Kind, value: &Value) -> Read {
     if let Some(resource) = &resource {
         found.iter_mut().for_each(|fault| fault.resource = Some(resource.key.clone()));
     }
-    Read { resource, faults: found }
+    Read { resource, leaves_credentials: leaves_credentials(kind, value), faults: found }
 }
 
 /// All faults of shape, and those of meaning that are not just their consequence: at another place, or elsewhere.
@@ -126,6 +130,8 @@ fn encode(kind: Kind, message: &DynamicMessage) -> Bytes {
     }
     match kind {
         Kind::Certificate => through::<pb::Certificate>(message),
+        Kind::Consumer => through::<pb::Consumer>(message),
+        Kind::Keyring => through::<pb::Keyring>(message),
         Kind::Policy => through::<pb::Policy>(message),
         Kind::Route => through::<pb::Route>(message),
         Kind::Test => through::<pb::Test>(message),
@@ -250,9 +256,13 @@ fn read_single(kind: &Type, value: &Value, faults: &mut Faults) -> Option<Field>
             (number.map(Field::U32), "a whole number from 0 to 4294967295")
         }
         Type::Uint64 => (value.as_u64().map(Field::U64), "a whole number that is not negative"),
-        // Nothing has them: other readers print 64-bit numbers as texts, doubles do not round-trip, bytes are no reading.
+        Type::Bytes => {
+            let bytes = value.as_str().and_then(unhex);
+            (bytes.map(|bytes| Field::Bytes(bytes.into())), "a text of pairs of hexadecimal digits")
+        }
+        // Nothing has them: other readers print 64-bit numbers as texts, doubles do not round-trip.
         Type::Int64 | Type::Sint64 | Type::Sfixed64 | Type::Fixed64 => (None, "known here"),
-        Type::Double | Type::Float | Type::Bytes | Type::Enum(_) | Type::Message(_) => (None, "known here"),
+        Type::Double | Type::Float | Type::Enum(_) | Type::Message(_) => (None, "known here"),
     };
     if read.is_none() {
         faults.note(format!("{} is not {expected}", show(value)));
@@ -297,6 +307,7 @@ fn write_field(field: &Field) -> Value {
         Field::U32(value) => Value::from(*value),
         Field::U64(value) => Value::from(*value),
         Field::String(value) => Value::String(value.clone()),
+        Field::Bytes(value) => Value::String(hex(value)),
         Field::Message(message) => write_message(message),
         Field::List(items) => Value::Array(items.iter().map(write_field).collect()),
         Field::Map(entries) => {
@@ -305,7 +316,7 @@ fn write_field(field: &Field) -> Value {
             let sorted: BTreeMap<String, Value> = entries.iter().filter_map(entry).collect();
             Value::Object(sorted.into_iter().collect())
         }
-        Field::I64(_) | Field::F32(_) | Field::F64(_) | Field::Bytes(_) | Field::EnumNumber(_) => Value::Null,
+        Field::I64(_) | Field::F32(_) | Field::F64(_) | Field::EnumNumber(_) => Value::Null,
     }
 }
 
@@ -405,7 +416,7 @@ mod tests {
     #[test]
     fn a_fault_of_meaning_is_told_beside_those_of_shape() {
         let value = json!({"name": "a", "match": {"hosts": ["a b"], "methods": [1]}, "respond": {}, "x": 1});
-        let Read { resource, faults } = read_partial(Kind::Route, &value);
+        let Read { resource, faults, .. } = read_partial(Kind::Route, &value);
         let change = crate::resource::Change::Put(resource.expect("it has a name"));
         let meaning = crate::snapshot::Snapshot::empty().with([change]).expect_err("a bad host");
         let pointers: Vec<String> = merge_faults(faults, meaning).into_iter().map(|fault| fault.pointer).collect();

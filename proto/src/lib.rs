@@ -9,6 +9,7 @@
 
 pub mod certificate;
 pub mod claims;
+pub mod consumer;
 pub mod example;
 pub mod explain;
 pub mod fields;
@@ -17,6 +18,7 @@ pub mod identity;
 pub mod invalid;
 pub mod jose;
 pub mod json;
+pub mod keyring;
 pub mod log_level;
 pub mod matching;
 pub mod name;

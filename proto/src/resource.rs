@@ -13,6 +13,10 @@ pub const MAX_PAYLOAD: usize = 256 * 1024 - 64;
 pub enum Kind {
     /// A certificate with its key.
     Certificate,
+    /// Who calls.
+    Consumer,
+    /// What digests are keyed with.
+    Keyring,
     /// What must hold for traffic.
     Policy,
     /// What to match and what to do.
@@ -24,13 +28,16 @@ pub enum Kind {
 }
 
 /// All kinds, in their order.
-pub const KINDS: [Kind; 5] = [Kind::Certificate, Kind::Policy, Kind::Route, Kind::Test, Kind::Upstream];
+pub const KINDS: [Kind; 7] =
+    [Kind::Certificate, Kind::Consumer, Kind::Keyring, Kind::Policy, Kind::Route, Kind::Test, Kind::Upstream];
 
 impl Kind {
     /// The kind's name in the singular: `route`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Kind::Certificate => "certificate",
+            Kind::Consumer => "consumer",
+            Kind::Keyring => "keyring",
             Kind::Policy => "policy",
             Kind::Route => "route",
             Kind::Test => "test",
@@ -42,6 +49,8 @@ impl Kind {
     pub const fn plural(self) -> &'static str {
         match self {
             Kind::Certificate => "certificates",
+            Kind::Consumer => "consumers",
+            Kind::Keyring => "keyrings",
             Kind::Policy => "policies",
             Kind::Route => "routes",
             Kind::Test => "tests",
@@ -53,6 +62,8 @@ impl Kind {
     pub const fn message(self) -> &'static str {
         match self {
             Kind::Certificate => "portico.v1.Certificate",
+            Kind::Consumer => "portico.v1.Consumer",
+            Kind::Keyring => "portico.v1.Keyring",
             Kind::Policy => "portico.v1.Policy",
             Kind::Route => "portico.v1.Route",
             Kind::Test => "portico.v1.Test",
@@ -103,6 +114,18 @@ pub type Hash = [u8; 32];
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+// === impl Change ===
+
+impl Change {
+    /// What it changes.
+    pub fn key(&self) -> &ResourceKey {
+        match self {
+            Change::Put(resource) => &resource.key,
+            Change::Delete(key) => key,
+        }
     }
 }
 

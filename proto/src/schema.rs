@@ -77,10 +77,11 @@ fn type_schema(kind: &Type, todo: &mut Vec<MessageDescriptor>) -> Value {
         Type::Int32 | Type::Sint32 | Type::Sfixed32 => json!({"type": "integer", "format": "int32"}),
         Type::Uint32 | Type::Fixed32 => json!({"type": "integer", "minimum": 0, "maximum": u32::MAX}),
         Type::String => json!({"type": "string"}),
+        Type::Bytes => json!({"type": "string", "pattern": "^([0-9A-Fa-f]{2})*$"}),
         Type::Uint64 => json!({"type": "integer", "minimum": 0}),
         // Nothing has them; see `json`.
         Type::Int64 | Type::Sint64 | Type::Sfixed64 | Type::Fixed64 => json!({}),
-        Type::Double | Type::Float | Type::Bytes | Type::Enum(_) => json!({}),
+        Type::Double | Type::Float | Type::Enum(_) => json!({}),
     }
 }
 

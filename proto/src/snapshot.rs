@@ -4,12 +4,15 @@
 //! is understood, every reference exists, no two routes match the same, every expression is compiled. Building a router
 //! from it cannot fail. Payloads stay as they came, and the hash tree over them is the identity of the whole.
 
+mod certificates;
 mod checked;
+mod consumers;
 
 pub use checked::Checked;
 
 use crate::{
-    certificate::{Certificate, ServerNames},
+    certificate::ServerNames,
+    consumer::{Directory, digest_keys},
     invalid::{Faults, Invalid, did_you_mean},
     name::Name,
     policy::Policy,
@@ -19,7 +22,6 @@ use crate::{
     test::Test,
     upstream::{Protocol, Upstream},
 };
-use checked::CLIENT_CERTIFICATE;
 use sha2::{Digest, Sha256};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -51,6 +53,7 @@ pub struct Snapshot {
     // How many regex routes a host has.
     regexes: Shards<String, usize>,
     server_names: ServerNames,
+    directory: Arc<Directory>,
     // Few, and looked at with every change.
     tests: Arc<BTreeMap<Name, Arc<Test>>>,
 }
@@ -82,6 +85,7 @@ impl Snapshot {
             matches: Shards::default(),
             regexes: Shards::default(),
             server_names: ServerNames::default(),
+            directory: Arc::default(),
             tests: Arc::default(),
         }
     }
@@ -91,11 +95,13 @@ impl Snapshot {
         let mut next = self.clone();
         let mut invalid = Vec::new();
         let mut touched = BTreeSet::new();
+        let changes: Vec<Change> = changes.into_iter().collect();
+        let keyring = self.keyring_after(&changes);
         for change in changes {
             match change {
                 Change::Put(resource) => {
                     touched.insert(resource.key.clone());
-                    match Entry::check(resource) {
+                    match Entry::check(digest_keys(resource, keyring.as_deref())) {
                         Ok(entry) => next.put(Arc::new(entry)),
                         Err(faults) => invalid.extend(faults),
                     }
@@ -110,6 +116,7 @@ impl Snapshot {
         next.check_clients(&touched, &mut invalid);
         next.check_matches(self, &touched, &mut invalid);
         next.check_server_names(self, &touched, &mut invalid);
+        next.check_consumers(self, &touched, &mut invalid);
         next.check_upgrades(self, &touched, &mut invalid);
         next.check_tests(&touched, &mut invalid);
         if !invalid.is_empty() {
@@ -167,23 +174,6 @@ impl Snapshot {
     /// All tests, by name.
     pub fn tests(&self) -> &BTreeMap<Name, Arc<Test>> {
         &self.tests
-    }
-
-    /// Which certificate is taken for which name.
-    pub fn server_names(&self) -> &ServerNames {
-        &self.server_names
-    }
-
-    /// The certificate of a name.
-    pub fn certificate(&self, name: &Name) -> Option<&Arc<Certificate>> {
-        self.get(&ResourceKey::new(Kind::Certificate, name.clone()))?.checked.as_certificate()
-    }
-
-    /// All certificates, by name.
-    pub fn certificates(&self) -> BTreeMap<&Name, &Arc<Certificate>> {
-        // Each shard begins with them, for they are the first kind; the many routes behind them are not looked at.
-        let of_shard = |shard| self.entries.shard(shard).values().map_while(|entry| entry.checked.as_certificate());
-        (0..SHARDS).flat_map(of_shard).map(|certificate| (&certificate.name, certificate)).collect()
     }
 
     /// The policy of a name.
@@ -272,35 +262,6 @@ impl Snapshot {
         }
     }
 
-    // Notes upstreams that show a certificate which cannot prove who a client is: at the upstream if that was touched, at
-    // the certificate if that was.
-    fn check_clients(&self, touched: &BTreeSet<ResourceKey>, invalid: &mut Vec<Invalid>) {
-        let wrong = |entry: &Entry| {
-            let name = entry.checked.as_upstream()?.tls.as_ref()?.client_certificate.as_ref()?;
-            self.certificate(name).filter(|certificate| !certificate.is_for_clients())
-        };
-        for key in touched {
-            let Some(entry) = self.get(key) else { continue };
-            if let Some(certificate) = wrong(entry) {
-                let detail = format!(
-                    "certificate {:?} is not for clients (extended key usage clientAuth); have it issued for them",
-                    certificate.name.as_str()
-                );
-                invalid.push(Invalid { resource: Some(key.clone()), pointer: CLIENT_CERTIFICATE.into(), detail });
-            }
-            if entry.checked.as_certificate().is_none_or(|certificate| certificate.is_for_clients()) {
-                continue;
-            }
-            for referrer in self.referrers(key).filter(|referrer| !touched.contains(referrer)) {
-                let detail = format!(
-                    "{referrer} shows it to its endpoints, but it is not for clients (extended key usage clientAuth); \
-                     have it issued for them"
-                );
-                invalid.push(Invalid { resource: Some(key.clone()), pointer: "/chain".into(), detail });
-            }
-        }
-    }
-
     // Keeps the index of matches, and notes two routes that match the same and hosts with too many expressions.
     fn check_matches(&mut self, before: &Snapshot, touched: &BTreeSet<ResourceKey>, invalid: &mut Vec<Invalid>) {
         let route =
@@ -332,21 +293,6 @@ impl Snapshot {
                 let detail =
                     format!("host {host} has more than {MAX_REGEX_ROUTES} regex routes; use templates or prefixes");
                 invalid.push(Invalid { resource: Some(key.clone()), pointer: "/match/path/regex".into(), detail });
-            }
-        }
-    }
-
-    // Keeps the index of server names, and notes two certificates that claim the same.
-    fn check_server_names(&mut self, before: &Snapshot, touched: &BTreeSet<ResourceKey>, invalid: &mut Vec<Invalid>) {
-        let touched = || touched.iter().filter(|key| key.kind == Kind::Certificate);
-        for old in touched().filter_map(|key| before.get(key)?.checked.as_certificate()) {
-            self.server_names.take(old);
-        }
-        for key in touched() {
-            let Some(new) = self.get(key).and_then(|entry| entry.checked.as_certificate()).cloned() else { continue };
-            for claim in self.server_names.put(&new) {
-                let (pointer, detail) = claim.fault();
-                invalid.push(Invalid { resource: Some(key.clone()), pointer: pointer.into(), detail });
             }
         }
     }

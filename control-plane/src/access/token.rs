@@ -1,4 +1,5 @@
-//! The form of admin tokens: `portico_`, 43 random letters and digits, and 6 that are a checksum of the rest.
+//! The form of what is made for others to show: a prefix, 43 random letters and digits, and 6 that are a checksum of the
+//! rest. Admin tokens begin with `portico_`, API keys with `ptk_`.
 //!
 //! The prefix and the checksum are for programs that look for secrets where none should be, and tell a token that was
 //! not copied whole. 43 of 62 characters are 256 random bits, so nobody guesses one, and a fast digest is enough to keep:
@@ -6,7 +7,10 @@
 
 use aws_lc_rs::{error::Unspecified, rand};
 
-const PREFIX: &str = "portico_";
+/// How admin tokens begin.
+pub(super) const ADMIN: &str = "portico_";
+/// How API keys begin.
+pub(crate) const API_KEY: &str = "ptk_";
 
 /// Random characters.
 const RANDOM: usize = 43;
@@ -16,8 +20,8 @@ const CHECKSUM: usize = 6;
 
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// A new token.
-pub(super) fn make() -> Result<String, Unspecified> {
+/// A new token that begins so.
+pub(crate) fn make(prefix: &str) -> Result<String, Unspecified> {
     let mut random = String::with_capacity(RANDOM);
     while random.len() < RANDOM {
         let mut bytes = [0; RANDOM];
@@ -27,12 +31,12 @@ pub(super) fn make() -> Result<String, Unspecified> {
         random.extend(fair.take(RANDOM - random.len()));
     }
     let checksum = checksum(random.as_bytes());
-    Ok(format!("{PREFIX}{random}{checksum}"))
+    Ok(format!("{prefix}{random}{checksum}"))
 }
 
-/// Whether that was to be such a token and was not copied whole.
+/// Whether that was to be an admin token and was not copied whole.
 pub(super) fn is_damaged(presented: &[u8]) -> bool {
-    let Some(rest) = presented.strip_prefix(PREFIX.as_bytes()) else { return false };
+    let Some(rest) = presented.strip_prefix(ADMIN.as_bytes()) else { return false };
     match rest.split_at_checked(RANDOM) {
         Some((random, sum)) => sum != checksum(random).as_bytes(),
         None => true,
@@ -58,7 +62,7 @@ mod tests {
 
     #[test]
     fn a_token_has_the_form_that_scanners_know() {
-        let made: HashSet<String> = (0..200).map(|_| make().unwrap()).collect();
+        let made: HashSet<String> = (0..200).map(|_| make(ADMIN).unwrap()).collect();
         assert_eq!(made.len(), 200);
         for token in &made {
             assert_eq!(token.len(), 57);
@@ -72,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_token_that_was_not_copied_whole_is_told() {
-        let token = make().unwrap();
+        let token = make(ADMIN).unwrap();
         for (at, _) in token.char_indices().skip(8) {
             let mut wrong = token.clone().into_bytes();
             wrong[at] = if wrong[at] == b'x' { b'y' } else { b'x' };

@@ -16,7 +16,7 @@ use axum::{body::Body, response::Response};
 use http::{StatusCode, header};
 use proto::{
     json,
-    resource::{Change, KINDS},
+    resource::{Change, KINDS, Kind, ResourceKey},
     snapshot::Snapshot,
 };
 use serde_json::{Map, Value};
@@ -40,7 +40,9 @@ pub(crate) async fn apply(call: Call, body: Body) -> Result<Response, Problem> {
         conditions.check(Some(snapshot.root()))?;
         let mut changes = planned.changes(snapshot)?;
         if prune {
-            let left_out = snapshot.entries().filter(|entry| !planned.has(&entry.resource.key));
+            // The keyring is made here as a rule, and no file of anybody's has it.
+            let is_pruned = |key: &ResourceKey| key.kind != Kind::Keyring && !planned.has(key);
+            let left_out = snapshot.entries().filter(|entry| is_pruned(&entry.resource.key));
             let selected = left_out.filter(|entry| selector.matches(entry.checked.labels()));
             changes.extend(selected.map(|entry| Change::Delete(entry.resource.key.clone())));
         }

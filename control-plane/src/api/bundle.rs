@@ -3,6 +3,7 @@
 use super::problem::Problem;
 use crate::commit::Refusal;
 use proto::{
+    consumer::keep_credentials,
     invalid::{Invalid, did_you_mean, escape},
     json::{self, secrets},
     resource::{Change, KINDS, Kind, Resource, ResourceKey},
@@ -14,7 +15,8 @@ use std::collections::{BTreeMap, btree_map::Entry};
 /// What an `apply` says, as far as it could be understood.
 #[derive(Debug)]
 pub(crate) struct Bundle {
-    resources: Vec<Resource>,
+    // Each with whether it leaves its credentials to what is stored.
+    resources: Vec<(Resource, bool)>,
     // Where in the body a resource stands first.
     places: BTreeMap<ResourceKey, String>,
     // Faults of shape within a resource; their pointers are relative to it.
@@ -27,7 +29,7 @@ impl Bundle {
     /// Reads a body. Faults within it are told when it is put to a configuration, for that may have more.
     pub(crate) fn read(body: &Value) -> Result<Bundle, Problem> {
         let Value::Object(object) = body else {
-            let detail = "the body is not an object with lists of routes, upstreams, policies, certificates and tests";
+            let detail = "the body is not an object with lists of routes, upstreams, policies, consumers, certificates and tests";
             return Err(Problem::invalid(&[fault("", detail)], |_| None));
         };
         let (resources, places) = (Vec::new(), BTreeMap::new());
@@ -51,7 +53,7 @@ impl Bundle {
 
     /// The changes that it makes, or every fault that it or the configuration with it would have.
     pub(crate) fn changes(&self, snapshot: &Snapshot) -> Result<Vec<Change>, Refusal> {
-        let put = |resource: &Resource| Change::Put(keep_secrets(resource.clone(), snapshot));
+        let put = |(resource, leaves): &(Resource, bool)| Change::Put(keep(resource.clone(), *leaves, snapshot));
         let changes: Vec<Change> = self.resources.iter().map(put).collect();
         if self.shape.is_empty() && self.loose.is_empty() {
             return Ok(changes);
@@ -91,7 +93,7 @@ impl Bundle {
                 Entry::Vacant(free) => {
                     free.insert(place);
                     self.shape.extend(read.faults);
-                    self.resources.push(resource);
+                    self.resources.push((resource, read.leaves_credentials));
                 }
                 Entry::Occupied(first) => {
                     let detail = format!("{} stands in the body twice; the first is {}", first.key(), first.get());
@@ -102,10 +104,11 @@ impl Bundle {
     }
 }
 
-/// The resource with the stored secrets in the place of their digests.
-pub(crate) fn keep_secrets(resource: Resource, snapshot: &Snapshot) -> Resource {
+/// The resource with the stored secrets in the place of their digests, and its stored credentials if it leaves them.
+pub(crate) fn keep(resource: Resource, leaves_credentials: bool, snapshot: &Snapshot) -> Resource {
     let stored = snapshot.get(&resource.key).map(|entry| &entry.resource);
-    secrets::keep(resource, stored)
+    let resource = secrets::keep(resource, stored);
+    if leaves_credentials { keep_credentials(resource, stored) } else { resource }
 }
 
 fn fault(pointer: &str, detail: &str) -> Invalid {

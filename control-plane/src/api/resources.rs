@@ -3,7 +3,7 @@
 //! A write is a plan on the configuration, preconditions and all, so that two writers cannot both win.
 
 use super::{
-    bundle::keep_secrets,
+    bundle::keep,
     call::Call,
     form::{Tag, of_revision},
     page::{self, Page},
@@ -19,6 +19,7 @@ use axum::{
 };
 use http::{HeaderValue, StatusCode, header};
 use proto::{
+    consumer::{CREDENTIALS, leaves_credentials},
     invalid::{Faults, Invalid},
     json::{self, secrets},
     name::Name,
@@ -119,6 +120,7 @@ pub(crate) async fn patch(kind: Kind, name: String, call: Call, body: Body) -> R
         let mut value = json::write(&entry.resource);
         json_patch::merge(&mut value, &patch);
         give_way(planned.kind, &mut value);
+        take_away(planned.kind, &mut value);
         understand(&planned, value, snapshot).map(|resource| vec![Change::Put(resource)])
     });
     answer(&call, &written.await?, &key, StatusCode::OK)
@@ -177,10 +179,15 @@ fn understand(key: &ResourceKey, mut value: Value, snapshot: &Snapshot) -> Resul
 }
 
 // The resource, or every fault of its shape and of its meaning at once.
-fn read_whole(kind: Kind, value: &Value, snapshot: &Snapshot, more: Vec<Invalid>) -> Result<Resource, Refusal> {
+pub(crate) fn read_whole(
+    kind: Kind,
+    value: &Value,
+    snapshot: &Snapshot,
+    more: Vec<Invalid>,
+) -> Result<Resource, Refusal> {
     let read = json::read_partial(kind, value);
     let shape: Vec<Invalid> = more.into_iter().chain(read.faults).collect();
-    match read.resource.map(|resource| keep_secrets(resource, snapshot)) {
+    match read.resource.map(|resource| keep(resource, read.leaves_credentials, snapshot)) {
         Some(resource) if shape.is_empty() => Ok(resource),
         Some(resource) => {
             let meaning = snapshot.with([Change::Put(resource)]).err().unwrap_or_default();
@@ -197,6 +204,13 @@ fn give_way(kind: Kind, value: &mut Value) {
             secret.remove("digest");
         }
     });
+}
+
+// What a patch takes away of a consumer is not left to what is stored.
+fn take_away(kind: Kind, value: &mut Value) {
+    if leaves_credentials(kind, value) && value.is_object() {
+        value[CREDENTIALS] = Value::Array(Vec::new());
+    }
 }
 
 fn answer(call: &Call, written: &Written, key: &ResourceKey, status: StatusCode) -> Result<Response, Problem> {
@@ -219,7 +233,7 @@ fn name_key(kind: Kind, name: &Value) -> Option<ResourceKey> {
 }
 
 // A name that cannot be is the name of nothing.
-fn existing_key(kind: Kind, name: &str) -> Result<ResourceKey, Problem> {
+pub(crate) fn existing_key(kind: Kind, name: &str) -> Result<ResourceKey, Problem> {
     let name = Name::parse(name).map_err(|_| Problem::not_found(format_args!("{kind} named {name:?}")))?;
     Ok(ResourceKey::new(kind, name))
 }

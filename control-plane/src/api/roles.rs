@@ -8,7 +8,7 @@ use crate::author::Role;
 use proto::resource::KINDS;
 
 /// Every call that needs a token, but for those of the kinds of resources.
-const CALLS: [(&str, &str, Role); 19] = [
+const CALLS: [(&str, &str, Role); 24] = [
     ("POST", "/v1/apply", Role::Editor),
     ("GET", "/v1/export", Role::Viewer),
     ("POST", "/v1/explain", Role::Viewer),
@@ -25,6 +25,11 @@ const CALLS: [(&str, &str, Role); 19] = [
     ("POST", "/v1/tokens", Role::Admin),
     ("GET", "/v1/tokens/{name}", Role::Admin),
     ("DELETE", "/v1/tokens/{name}", Role::Admin),
+    ("GET", "/v1/consumers/{name}/credentials", Role::Viewer),
+    ("POST", "/v1/consumers/{name}/credentials", Role::Editor),
+    ("GET", "/v1/consumers/{name}/credentials/{credential}", Role::Viewer),
+    ("DELETE", "/v1/consumers/{name}/credentials/{credential}", Role::Editor),
+    ("POST", "/v1/consumers/{name}/credentials/{credential}/rotate", Role::Editor),
     ("GET", "/v1/audit", Role::Admin),
     ("GET", "/v1/log-level", Role::Admin),
     ("PUT", "/v1/log-level", Role::Admin),

@@ -4,6 +4,7 @@ mod access;
 mod audit;
 mod certificates;
 mod conditions;
+mod credentials;
 mod description;
 mod explain;
 mod faults;

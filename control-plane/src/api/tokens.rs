@@ -3,6 +3,7 @@
 use super::{
     call::Call,
     form::time_text,
+    life::{read_end, read_life},
     page::{self, Page},
     problem::{Problem, ProblemKind},
     query::{NONE, PAGES},
@@ -20,15 +21,11 @@ use http::{HeaderValue, StatusCode, header};
 use proto::{
     invalid::{Invalid, did_you_mean},
     name::Name,
-    quantity,
 };
 use serde_json::{Map, Value, json};
-use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
+use time::OffsetDateTime;
 
 const FIELDS: [&str; 4] = ["name", "role", "expires_in", "expires_at"];
-
-/// The longest life that can be given; a token without an end has none.
-const MAX_DAYS: u32 = 3_650;
 
 /// `GET /v1/tokens`: by name.
 pub(crate) async fn list(call: Call) -> Result<Response, Problem> {
@@ -140,29 +137,6 @@ fn read_role(text: Option<&str>) -> Result<Role, String> {
         .ok_or_else(|| format!("{text:?} is no role; there are {}{}", roles.join(", "), did_you_mean(text, roles)))
 }
 
-fn read_life(text: &str) -> Result<Duration, String> {
-    let Some(days) = text.strip_suffix('d') else {
-        let life = quantity::duration(text).map_err(|why| format!("{why}; whole days are written as in \"90d\""))?;
-        return Duration::try_from(life).map_err(|error| error.to_string());
-    };
-    let digits = days.bytes().all(|c| c.is_ascii_digit());
-    let days: Option<u32> = days.parse().ok().filter(|days| digits && (1..=MAX_DAYS).contains(days));
-    let days = days.ok_or_else(|| format!("{text:?} is not from \"1d\" to \"{MAX_DAYS}d\""))?;
-    Ok(Duration::days(i64::from(days)))
-}
-
-fn read_end(text: &str, now: OffsetDateTime) -> Result<OffsetDateTime, String> {
-    let end = OffsetDateTime::parse(text, &Rfc3339)
-        .map_err(|_| format!("{text:?} is not a time; write it as in \"2027-01-31T12:00:00Z\""))?;
-    match end {
-        end if end <= now => Err(format!("{text} is over already")),
-        end if end > now + Duration::days(i64::from(MAX_DAYS)) => {
-            Err(format!("{text} is more than {MAX_DAYS} days away; leave it out for a token without an end"))
-        }
-        end => Ok(end),
-    }
-}
-
 fn problem_of(error: AccessError) -> Problem {
     match error {
         AccessError::NameTaken(name) => {
@@ -185,7 +159,7 @@ fn missing(name: &str) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use time::macros::datetime;
+    use time::{Duration, macros::datetime};
 
     const NOW: OffsetDateTime = datetime!(2026-11-24 12:00 UTC);
 

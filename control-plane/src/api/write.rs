@@ -21,7 +21,7 @@ use proto::{
     resource::{Change, ResourceKey},
     snapshot::Snapshot,
 };
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -169,10 +169,16 @@ impl Written {
 
     /// The answer: `response`, or after a wait that was too long 202 and who lags; each with the headers of a write.
     pub(crate) fn answer(&self, call: &Call, response: Response) -> Response {
+        self.answer_and_tell(call, response, Map::new())
+    }
+
+    /// The same, with what has to be told even if the wait was too long.
+    pub(crate) fn answer_and_tell(&self, call: &Call, response: Response, told: Map<String, Value>) -> Response {
         let revision = self.committed.identity.revision;
         let mut answer = match &self.waited {
             Some(waited) if !waited.reached => {
-                let body = json!({"revision": revision, "wait": wait::report(waited)});
+                let mut body = json!({"revision": revision, "wait": wait::report(waited)});
+                body.as_object_mut().into_iter().for_each(|body| body.extend(told.clone()));
                 let mut answer = call.form().write(StatusCode::ACCEPTED, &body);
                 for (name, value) in response.headers() {
                     if !answer.headers().contains_key(name) && name != http::header::CONTENT_LENGTH {
@@ -216,6 +222,7 @@ pub(crate) fn unreadable(error: StoreError) -> Problem {
 pub(crate) fn refused(refusal: Refusal, place: impl Fn(&ResourceKey) -> Option<String>) -> Problem {
     match refusal {
         Refusal::NotFound(key) => Problem::not_found(format_args!("{} named {:?}", key.kind, key.name)),
+        Refusal::NoPart(what) => Problem::not_found(what),
         Refusal::Exists(key) => {
             let detail = format!("{} {:?} exists; PUT replaces it", key.kind, key.name);
             Problem::new(ProblemKind::NameTaken, detail).with("resource", key.to_string())

@@ -8,6 +8,9 @@ pub enum Refusal {
     /// There is no such resource.
     #[error("{0} does not exist")]
     NotFound(ResourceKey),
+    /// The resource has no such part.
+    #[error("there is no {0}")]
+    NoPart(String),
     /// There is such a resource already.
     #[error("{0} exists already")]
     Exists(ResourceKey),

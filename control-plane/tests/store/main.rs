@@ -9,6 +9,7 @@ mod access;
 mod audit;
 mod cleartext;
 mod commits;
+mod credentials;
 mod faults;
 mod figures;
 mod front;

@@ -107,7 +107,7 @@ impl ConfigFile {
             Value::Null => faults.note("the file is empty; write `routes: []` for a configuration of nothing"),
             Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
                 faults.note(
-                    "a configuration is an object: {routes: […], upstreams: […], policies: […], certificates: […], tests: […]}",
+                    "a configuration is an object: {routes: […], upstreams: […], policies: […], consumers: […], …}",
                 );
             }
         }
@@ -135,7 +135,7 @@ impl ConfigFile {
         if faults.count() > before {
             return;
         }
-        let Read { resource, faults: found } = read_partial(kind, &item);
+        let Read { resource, faults: found, .. } = read_partial(kind, &item);
         match resource {
             None => {
                 let placed = |fault: Invalid| Invalid { pointer: format!("{place}{}", fault.pointer), ..fault };

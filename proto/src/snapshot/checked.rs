@@ -2,7 +2,9 @@
 
 use crate::{
     certificate::Certificate,
+    consumer::Consumer,
     invalid::Faults,
+    keyring::Keyring,
     name::Name,
     pb,
     policy::{Attachment, Policy},
@@ -22,6 +24,10 @@ pub(super) const CLIENT_CERTIFICATE: &str = "/tls/client_certificate";
 pub enum Checked {
     /// A certificate with its key.
     Certificate(Arc<Certificate>),
+    /// A consumer.
+    Consumer(Arc<Consumer>),
+    /// The keyring.
+    Keyring(Arc<Keyring>),
     /// A policy.
     Policy(Arc<Policy>),
     /// A route.
@@ -40,6 +46,14 @@ impl Checked {
             Kind::Certificate => {
                 let message = decode::<pb::Certificate>(resource, faults)?;
                 Certificate::check(&message, faults).map(Arc::new).map(Checked::Certificate)
+            }
+            Kind::Consumer => {
+                let message = decode::<pb::Consumer>(resource, faults)?;
+                Consumer::check(&message, faults).map(Arc::new).map(Checked::Consumer)
+            }
+            Kind::Keyring => {
+                let message = decode::<pb::Keyring>(resource, faults)?;
+                Keyring::check(&message, faults).map(Arc::new).map(Checked::Keyring)
             }
             Kind::Policy => {
                 let message = decode::<pb::Policy>(resource, faults)?;
@@ -68,6 +82,8 @@ impl Checked {
     pub fn name(&self) -> &Name {
         match self {
             Checked::Certificate(certificate) => &certificate.name,
+            Checked::Consumer(consumer) => &consumer.name,
+            Checked::Keyring(keyring) => &keyring.name,
             Checked::Policy(policy) => &policy.name,
             Checked::Route(route) => &route.name,
             Checked::Test(test) => &test.name,
@@ -79,6 +95,8 @@ impl Checked {
     pub fn labels(&self) -> &BTreeMap<String, String> {
         match self {
             Checked::Certificate(certificate) => &certificate.labels,
+            Checked::Consumer(consumer) => &consumer.labels,
+            Checked::Keyring(keyring) => &keyring.labels,
             Checked::Policy(policy) => &policy.labels,
             Checked::Route(route) => &route.labels,
             Checked::Test(test) => &test.labels,
@@ -97,7 +115,8 @@ impl Checked {
         };
         match self {
             // What a test expects need not be there: then it is broken, and that is told.
-            Checked::Certificate(_) | Checked::Policy(_) | Checked::Test(_) => Vec::new(),
+            Checked::Certificate(_) | Checked::Consumer(_) | Checked::Keyring(_) => Vec::new(),
+            Checked::Policy(_) | Checked::Test(_) => Vec::new(),
             Checked::Upstream(upstream) => {
                 let certificate = upstream.tls.as_ref().and_then(|tls| tls.client_certificate.clone());
                 let certificate =
@@ -114,42 +133,44 @@ impl Checked {
 
     /// The route, if it is one.
     pub fn as_route(&self) -> Option<&Arc<Route>> {
-        match self {
-            Checked::Route(route) => Some(route),
-            Checked::Certificate(_) | Checked::Policy(_) | Checked::Test(_) | Checked::Upstream(_) => None,
-        }
+        let Checked::Route(route) = self else { return None };
+        Some(route)
     }
 
     /// The upstream, if it is one.
     pub fn as_upstream(&self) -> Option<&Arc<Upstream>> {
-        match self {
-            Checked::Upstream(upstream) => Some(upstream),
-            Checked::Certificate(_) | Checked::Policy(_) | Checked::Route(_) | Checked::Test(_) => None,
-        }
+        let Checked::Upstream(upstream) = self else { return None };
+        Some(upstream)
     }
 
     /// The policy, if it is one.
     pub fn as_policy(&self) -> Option<&Arc<Policy>> {
-        match self {
-            Checked::Policy(policy) => Some(policy),
-            Checked::Certificate(_) | Checked::Route(_) | Checked::Test(_) | Checked::Upstream(_) => None,
-        }
+        let Checked::Policy(policy) = self else { return None };
+        Some(policy)
     }
 
     /// The certificate, if it is one.
     pub fn as_certificate(&self) -> Option<&Arc<Certificate>> {
-        match self {
-            Checked::Certificate(certificate) => Some(certificate),
-            Checked::Policy(_) | Checked::Route(_) | Checked::Test(_) | Checked::Upstream(_) => None,
-        }
+        let Checked::Certificate(certificate) = self else { return None };
+        Some(certificate)
+    }
+
+    /// The consumer, if it is one.
+    pub fn as_consumer(&self) -> Option<&Arc<Consumer>> {
+        let Checked::Consumer(consumer) = self else { return None };
+        Some(consumer)
+    }
+
+    /// The keyring, if it is one.
+    pub fn as_keyring(&self) -> Option<&Arc<Keyring>> {
+        let Checked::Keyring(keyring) = self else { return None };
+        Some(keyring)
     }
 
     /// The test, if it is one.
     pub fn as_test(&self) -> Option<&Arc<Test>> {
-        match self {
-            Checked::Test(test) => Some(test),
-            Checked::Certificate(_) | Checked::Policy(_) | Checked::Route(_) | Checked::Upstream(_) => None,
-        }
+        let Checked::Test(test) = self else { return None };
+        Some(test)
     }
 }
 

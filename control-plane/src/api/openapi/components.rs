@@ -134,14 +134,15 @@ fn query_parameter(parameter: &Parameter) -> Value {
     })
 }
 
-fn paths() -> [(&'static str, &'static str, Value, Value); 4] {
+fn paths() -> [(&'static str, &'static str, Value, Value); 5] {
     let pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$";
     let resource = json!({"type": "string", "minLength": 1, "maxLength": name::MAX_LEN, "pattern": pattern});
     let revision = json!({"type": "integer", "minimum": 0});
     [
-        ("name", "The resource's name, unique within its kind.", resource, json!("orders")),
+        ("name", "The resource's name, unique within its kind.", resource.clone(), json!("orders")),
         ("revision", "The number of a revision; 0 is the empty configuration.", revision, json!(42)),
         ("id", "The node's own id.", json!({"type": "string"}), json!("0193b3a2-7c1e-7d44-9c53-6f1f0e3b2a10")),
+        ("credential", "The credential's id, unique within its consumer.", resource, json!("billing")),
         ("file", "One of the files that the page loads.", json!({"type": "string"}), json!("swagger-ui.css")),
     ]
 }

@@ -1,6 +1,7 @@
 //! The operations, by path. The life cycle is described once for all kinds, as it is written once.
 
 mod access;
+mod credentials;
 mod explain;
 
 use self::access::{
@@ -63,6 +64,10 @@ pub(super) fn paths() -> Map<String, Value> {
     add("/v1/revisions/{revision}/restore", json!({"post": restore()}));
     add("/v1/tokens", json!({"get": list_tokens(), "post": create_token()}));
     add("/v1/tokens/{name}", json!({"get": get_token(), "delete": delete_token()}));
+    add("/v1/consumers/{name}/credentials", json!({"get": credentials::list(), "post": credentials::create()}));
+    let one = json!({"get": credentials::get(), "delete": credentials::revoke()});
+    add("/v1/consumers/{name}/credentials/{credential}", one);
+    add("/v1/consumers/{name}/credentials/{credential}/rotate", json!({"post": credentials::rotate()}));
     add("/v1/audit", json!({"get": list_audit()}));
     add("/v1/log-level", json!({"get": get_log_level(), "put": put_log_level()}));
     add("/v1/nodes", json!({"get": list_nodes()}));

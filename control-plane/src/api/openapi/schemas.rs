@@ -1,6 +1,7 @@
 //! The schemas: of resources from the contract, and of what the API adds around them.
 
 mod access;
+mod credentials;
 
 use super::reference;
 use proto::{
@@ -18,6 +19,7 @@ pub(super) fn schemas() -> Map<String, Value> {
     }
     schemas.extend(own());
     schemas.extend(access::schemas());
+    schemas.extend(credentials::schemas(&schemas));
     schemas
 }
 

@@ -166,7 +166,7 @@ async fn nobody_gets_in_without_the_token() {
 async fn paths_and_methods_that_there_are_not() {
     let api = Api::start().await;
     for unknown in
-        ["/", "/v1", "/v1/routes/", "/v1/consumers", "/v1/routes/a/b", "/v2/routes", "/docs/", "/docs/index.html/x"]
+        ["/", "/v1", "/v1/routes/", "/v1/customers", "/v1/routes/a/b", "/v2/routes", "/docs/", "/docs/index.html/x"]
     {
         api.get(unknown).await.check_problem(404, "unknown-path");
     }

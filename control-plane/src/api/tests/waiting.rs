@@ -5,7 +5,7 @@ use crate::nodes::Introduction;
 use serde_json::json;
 use std::collections::BTreeMap;
 
-fn node(id: &str) -> Introduction {
+pub(super) fn node(id: &str) -> Introduction {
     Introduction {
         id: id.into(),
         build: "0.1.0".into(),

@@ -53,7 +53,9 @@ async fn a_dry_run_shows_what_would_change_and_changes_nothing() {
     let tried = tried.json();
     assert_eq!(tried["created"], json!(["route/new"]));
     assert_eq!(tried["updated"], json!(["upstream/orders"]));
-    let deleted = json!(["certificate/example", "policy/hide-server", "route/orders", "test/orders-are-for-orders"]);
+    // The keyring stays.
+    let deleted = ["certificate/example", "consumer/acme", "policy/hide-server", "route/orders"];
+    let deleted = json!([&deleted[..], &["test/orders-are-for-orders"]].concat());
     assert_eq!(tried["deleted"], deleted);
     assert_eq!((&tried["dry_run"], &tried["changed"]), (&json!(true), &json!(true)));
     let change = tried["changes"].as_array().unwrap().iter().find(|change| change["resource"] == "upstream/orders");
