@@ -8,6 +8,7 @@
 mod access_log;
 mod change_traces;
 mod cli;
+mod client_certificate;
 mod database_away;
 mod dev;
 mod diagnostics;

@@ -1,6 +1,7 @@
 //! What a request carries through the gateway: its head, admitted, and who sent it.
 
 mod body;
+mod certificate;
 mod cookie;
 mod decision;
 mod hop;
@@ -11,6 +12,7 @@ mod upload;
 mod values;
 
 pub(crate) use body::RequestBody;
+pub(crate) use certificate::{ClientAuth, ClientCertificate};
 pub(crate) use cookie::{cookie, strip_cookie};
 pub(crate) use decision::Decision;
 pub(crate) use hop::{is_forwarding, is_hop_by_hop, strip_hop_by_hop, strip_known, strip_named, strip_untrailable};
@@ -52,6 +54,8 @@ pub(crate) struct Context {
     pub(crate) request_id: HeaderValue,
     /// The trace that it belongs to.
     pub(crate) trace: Trace,
+    /// What the client showed when it connected.
+    pub(crate) certificate: Option<Rc<ClientCertificate>>,
     /// Whose it is, as far as that is proven.
     pub(crate) principals: Principals,
     /// Which policies refused it, or would have.
@@ -81,6 +85,8 @@ pub(crate) struct Peer {
     pub(crate) trusted: bool,
     /// All whose are.
     pub(crate) trusted_blocks: Rc<[IpNet]>,
+    /// What it showed when it connected.
+    pub(crate) certificate: Option<Rc<ClientCertificate>>,
     /// The connection, or a stream of it.
     pub(crate) wire: Wire,
 }
@@ -100,6 +106,8 @@ pub(crate) struct Door {
     pub(crate) trusts_traces: bool,
     /// Whether what clients that come through it say of who they are is passed on.
     pub(crate) trusts_identity: bool,
+    /// Whether clients are asked for a certificate.
+    pub(crate) client_auth: ClientAuth,
 }
 
 /// An answer that the gateway makes itself.
@@ -125,6 +133,7 @@ impl Context {
             scheme: peer.listener.scheme,
             request_id,
             trace,
+            certificate: peer.certificate.clone(),
             principals: Principals::default(),
             decisions: Vec::new(),
         }
@@ -161,6 +170,7 @@ impl Context {
             scheme: Scheme::Http,
             request_id: HeaderValue::from_static("test"),
             trace: Trace::new(1, 1),
+            certificate: None,
             principals: Principals::default(),
             decisions: Vec::new(),
         }
@@ -178,6 +188,7 @@ impl Peer {
             text: self.text.clone(),
             trusted: self.trusted,
             trusted_blocks: self.trusted_blocks.clone(),
+            certificate: self.certificate.clone(),
             wire: Wire::new(now),
         }
     }

@@ -4,6 +4,7 @@
 //! every answer, also those that the gateway makes itself. A policy that says what is told of a request is no filter, but
 //! an option of its record. How filters are asked one after the other stands in [`sequence`].
 
+mod client_certificate;
 mod hsts;
 mod maintenance;
 mod response_headers;
@@ -15,6 +16,7 @@ pub(crate) use verdict::Said;
 use verdict::Verdict;
 
 use crate::{context::Context, states::States};
+use client_certificate::ClientCertificateFilter;
 use hsts::HstsFilter;
 use http::{HeaderMap, HeaderName};
 use maintenance::MaintenanceFilter;
@@ -66,6 +68,7 @@ pub(crate) enum Filter {
     ResponseHeaders(ResponseHeadersFilter),
     Hsts(HstsFilter),
     Maintenance(MaintenanceFilter),
+    ClientCertificate(ClientCertificateFilter),
 }
 
 /// When a filter acts. The order is not the operator's to choose: what is cheap and says no comes before what is dear,
@@ -111,6 +114,9 @@ impl Filter {
         match &attached.policy.kind {
             PolicyKind::Maintenance(policy) => Some(Filter::Maintenance(MaintenanceFilter::build(policy))),
             PolicyKind::ResponseHeaders(policy) => Some(Filter::ResponseHeaders(ResponseHeadersFilter::build(policy))),
+            PolicyKind::ClientCertificate(policy) => {
+                Some(Filter::ClientCertificate(ClientCertificateFilter::build(attached, policy)))
+            }
             PolicyKind::Hsts(policy) => Some(Filter::Hsts(HstsFilter::build(policy))),
             PolicyKind::Tracing(tracing) => {
                 telling.sample = Some(tracing.sample);
@@ -131,6 +137,7 @@ impl Filter {
     pub(crate) fn stage(&self) -> Stage {
         match self {
             Filter::Maintenance(_) => Stage::Address,
+            Filter::ClientCertificate(_) => Stage::Authenticate,
             Filter::ResponseHeaders(_) | Filter::Hsts(_) => Stage::Transform,
         }
     }
@@ -138,14 +145,16 @@ impl Filter {
     /// What only a running node knows, and what it says depends on; `None` where the request tells all.
     pub(crate) fn depends_on(&self) -> Option<String> {
         match self {
+            Filter::ClientCertificate(_) => Some("the certificate that the client shows when it connects".into()),
             Filter::ResponseHeaders(_) | Filter::Hsts(_) | Filter::Maintenance(_) => None,
         }
     }
 
     /// On the way in: whether the request goes on.
-    pub(crate) fn request<'a>(&'a self, context: &'a mut Context, _lent: Lent) -> Verdict<'a> {
+    pub(crate) fn request<'a>(&'a self, context: &'a mut Context, lent: Lent) -> Verdict<'a> {
         match self {
             Filter::Maintenance(filter) => filter.request(context),
+            Filter::ClientCertificate(filter) => filter.request(context, lent),
             // They act on the way back.
             Filter::ResponseHeaders(_) | Filter::Hsts(_) => Verdict::CONTINUE,
         }
@@ -156,7 +165,7 @@ impl Filter {
         match self {
             Filter::ResponseHeaders(filter) => filter.touched(),
             Filter::Hsts(filter) => filter.touched(),
-            Filter::Maintenance(_) => Vec::new(),
+            Filter::Maintenance(_) | Filter::ClientCertificate(_) => Vec::new(),
         }
     }
 
@@ -165,7 +174,7 @@ impl Filter {
         match self {
             Filter::ResponseHeaders(filter) => filter.response(context, headers),
             Filter::Hsts(filter) => filter.response(context, headers),
-            Filter::Maintenance(_) => {}
+            Filter::Maintenance(_) | Filter::ClientCertificate(_) => {}
         }
     }
 }

@@ -6,11 +6,12 @@ use std::rc::Rc;
 
 /// Somebody whose request it is, as one policy proved it.
 #[derive(Debug)]
-#[expect(dead_code, reason = "no kind authenticates yet")]
 pub(crate) struct Principal {
     /// The kind of the policy.
+    #[expect(dead_code, reason = "no kind asks for it yet")]
     pub(crate) method: &'static str,
     /// The policy.
+    #[expect(dead_code, reason = "no kind asks for it yet")]
     pub(crate) policy: Name,
     /// What the policy knows them by: the subject of a token, the name of a user.
     pub(crate) subject: Box<str>,
@@ -33,7 +34,6 @@ impl Principals {
     }
 
     /// One more is known.
-    #[expect(dead_code, reason = "no kind authenticates yet")]
     pub(crate) fn add(&mut self, principal: Rc<Principal>) {
         match self.first {
             None => self.first = Some(principal),

@@ -110,6 +110,9 @@ pub struct Settings {
     /// A listener, by its name, on which headers that say who the client is are passed on from all clients, not only from trusted proxies; may be given several times.
     #[arg(long, env = "PORTICO_TRUST_IDENTITY", value_delimiter = ',', value_name = "LISTENER")]
     pub trust_identity: Vec<String>,
+    /// A listener of the scheme https, by its name, that asks clients for a certificate, for policies of the kind `client_certificate`; clients need not have one; may be given several times.
+    #[arg(long, env = "PORTICO_ASK_CLIENT_CERTIFICATE", value_delimiter = ',', value_name = "LISTENER")]
+    pub ask_client_certificate: Vec<String>,
     /// What is told to an OpenTelemetry collector.
     #[command(flatten)]
     pub otel: otel::Settings,
@@ -182,6 +185,7 @@ impl Default for Settings {
             trace_sample: Share::parse("1%").unwrap_or(Share::NONE),
             trust_traces: Vec::new(),
             trust_identity: Vec::new(),
+            ask_client_certificate: Vec::new(),
             otel: otel::Settings::default(),
         }
     }

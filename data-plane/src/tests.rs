@@ -25,6 +25,7 @@ mod http2;
 mod http2_tunnels;
 mod listeners;
 mod mirror;
+mod mutual_tls;
 mod overload;
 mod protection;
 mod records;

@@ -3,13 +3,19 @@
 //! A handshake takes the certificate that the configuration has at that moment, so a change takes effect with the next
 //! one, and neither a connection nor a handshake under way sees it. Sessions are resumed by tickets, whose keys rotate
 //! and are the node's: any worker resumes what another began. There is no early data, for it can be replayed.
+//!
+//! Listeners that ask clients for certificates have tickets of their own. A ticket holds what the client showed, and so a
+//! resumed session knows it again; one that began where nobody asked begins anew.
 
+mod client_auth;
 pub(crate) mod expiry;
 
 use crate::{
+    context::ClientAuth,
     router::LiveRouter,
     settings::{Settings, TlsVersion},
 };
+use client_auth::AskClients;
 use proto::certificate::Certificate;
 use rustls::{
     AlertDescription, ServerConfig, SupportedProtocolVersion,
@@ -32,6 +38,8 @@ const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 #[derive(Clone)]
 pub(crate) struct ServerTls {
     config: Arc<ServerConfig>,
+    // Where clients are asked for certificates.
+    asking: Arc<ServerConfig>,
     live: LiveRouter,
 }
 
@@ -61,26 +69,42 @@ impl ServerTls {
             TlsVersion::V1_2 => &[&TLS13, &TLS12],
             TlsVersion::V1_3 => &[&TLS13],
         };
-        let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
-            .with_protocol_versions(versions)?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(Certificates(live.clone())));
-        config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
-        config.ticketer = Ticketer::new()?;
-        // What tickets carry, no memory has to hold, and no lock has to guard.
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        Ok(ServerTls { config: Arc::new(config), live: live.clone() })
+        let build = |client_auth| -> Result<_, rustls::Error> {
+            let builder =
+                ServerConfig::builder_with_provider(Arc::new(default_provider())).with_protocol_versions(versions)?;
+            let builder = match client_auth {
+                ClientAuth::Unasked => builder.with_no_client_auth(),
+                ClientAuth::Asked => builder.with_client_cert_verifier(Arc::new(AskClients::new())),
+            };
+            let mut config = builder.with_cert_resolver(Arc::new(Certificates(live.clone())));
+            config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
+            config.ticketer = Ticketer::new()?;
+            // What tickets carry, no memory has to hold, and no lock has to guard.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            Ok(Arc::new(config))
+        };
+        let (config, asking) = (build(ClientAuth::Unasked)?, build(ClientAuth::Asked)?);
+        Ok(ServerTls { config, asking, live: live.clone() })
     }
 
     /// Shakes hands with a client, which has so long to do its part.
-    pub(crate) async fn accept<IO>(&self, io: IO, limit: Duration) -> Result<TlsStream<IO>, HandshakeError>
+    pub(crate) async fn accept<IO>(
+        &self,
+        io: IO,
+        client_auth: ClientAuth,
+        limit: Duration,
+    ) -> Result<TlsStream<IO>, HandshakeError>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
-        timeout(limit, self.shake(io)).await.unwrap_or(Err(HandshakeError::Timeout))
+        let config = match client_auth {
+            ClientAuth::Unasked => &self.config,
+            ClientAuth::Asked => &self.asking,
+        };
+        timeout(limit, self.shake(io, config)).await.unwrap_or(Err(HandshakeError::Timeout))
     }
 
-    async fn shake<IO>(&self, io: IO) -> Result<TlsStream<IO>, HandshakeError>
+    async fn shake<IO>(&self, io: IO, config: &Arc<ServerConfig>) -> Result<TlsStream<IO>, HandshakeError>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
@@ -95,7 +119,7 @@ impl ServerTls {
             refuse(&mut start.io, alert).await.ok();
             return Err(HandshakeError::NoCertificate(name));
         }
-        Ok(start.into_stream(self.config.clone()).await?)
+        Ok(start.into_stream(config.clone()).await?)
     }
 }
 

@@ -4,7 +4,7 @@
 //! most: its counts, and to let go of its clients.
 
 use crate::{
-    context::Door,
+    context::{ClientAuth, Door},
     listener::{Clients, Listener, accept},
     proxy::Local,
     router::LiveRouter,
@@ -126,6 +126,10 @@ impl Worker {
             let door = Rc::new(Door {
                 trusts_traces: self.settings.trust_traces.contains(&listen.name),
                 trusts_identity: self.settings.trust_identity.contains(&listen.name),
+                client_auth: match self.settings.ask_client_certificate.contains(&listen.name) {
+                    true => ClientAuth::Asked,
+                    false => ClientAuth::Unasked,
+                },
                 name: listen.name,
                 port: HeaderValue::from(listen.address.port()),
                 scheme: listen.scheme,

@@ -7,6 +7,7 @@
 mod key_pair;
 mod server_names;
 
+pub(crate) use key_pair::dns_name;
 pub use key_pair::{KeyPair, Usage, Validity};
 pub use server_names::{Claim, ServerNames};
 
@@ -110,7 +111,7 @@ fn check_hosts(hosts: &[String], faults: &mut Faults) -> BTreeSet<String> {
         }
         let mut all = BTreeSet::new();
         for (at, text) in hosts.iter().enumerate() {
-            let host = key_pair::dns_name(text)
+            let host = dns_name(text)
                 .ok_or_else(|| format!("{text:?} is not a DNS name, as in \"api.example.com\" or \"*.example.com\""));
             if let Some(host) = faults.at(at, |faults| faults.take(host))
                 && !all.insert(host)
@@ -124,7 +125,7 @@ fn check_hosts(hosts: &[String], faults: &mut Faults) -> BTreeSet<String> {
 
 fn check_covered(hosts: &[String], names: &BTreeSet<String>, faults: &mut Faults) {
     for (at, text) in hosts.iter().enumerate() {
-        let Some(host) = key_pair::dns_name(text) else { continue };
+        let Some(host) = dns_name(text) else { continue };
         let wildcard = host.split_once('.').map(|(_, parent)| format!("*.{parent}")).unwrap_or_default();
         if !names.contains(&host) && !names.contains(&wildcard) {
             let names: Vec<&str> = names.iter().take(10).map(String::as_str).collect();

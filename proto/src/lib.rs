@@ -7,6 +7,7 @@
 //! control plane runs it to refuse a change, a node runs the same code to accept one, and what it yields cannot be
 //! wrong: expressions are compiled, references exist, and no two routes match the same.
 
+mod authorities;
 pub mod certificate;
 pub mod claims;
 pub mod consumer;

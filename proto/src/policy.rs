@@ -2,6 +2,7 @@
 //! attached.
 
 mod access_log;
+mod client_certificate;
 mod diagnostics;
 mod hsts;
 mod maintenance;
@@ -9,6 +10,7 @@ mod response_headers;
 mod tracing;
 
 pub use access_log::{AccessLog, LogField, LogForm, LogPiece, LoggedHeader};
+pub use client_certificate::{ClientCertificate, Distrust};
 pub use diagnostics::{Diagnostics, ProxyStatus};
 pub use hsts::Hsts;
 pub use maintenance::Maintenance;
@@ -60,6 +62,8 @@ pub enum PolicyKind {
     Diagnostics(Diagnostics),
     /// For a while serve nobody.
     Maintenance(Arc<Maintenance>),
+    /// Know clients by the certificates that they show.
+    ClientCertificate(Arc<ClientCertificate>),
 }
 
 /// A policy where it is attached.
@@ -72,7 +76,8 @@ pub enum Attachment {
 }
 
 /// The names of all kinds, as they are written.
-pub const KIND_NAMES: [&str; 6] = ["response_headers", "hsts", "tracing", "access_log", "diagnostics", "maintenance"];
+pub const KIND_NAMES: [&str; 7] =
+    ["response_headers", "hsts", "tracing", "access_log", "diagnostics", "maintenance", "client_certificate"];
 
 // === impl Policy ===
 
@@ -119,18 +124,29 @@ impl PolicyKind {
             Kind::Maintenance(message) => faults.at("maintenance", |faults| {
                 Maintenance::check(message, faults).map(Arc::new).map(PolicyKind::Maintenance)
             }),
+            Kind::ClientCertificate(message) => faults.at("client_certificate", |faults| {
+                ClientCertificate::check(message, faults).map(Arc::new).map(PolicyKind::ClientCertificate)
+            }),
         }
     }
 
     /// Whether it says who a client is. Where several do, they stand in one place, and the most specific place counts.
     pub fn authenticates(&self) -> bool {
-        false
+        match self {
+            PolicyKind::ClientCertificate(_) => true,
+            PolicyKind::ResponseHeaders(_)
+            | PolicyKind::Hsts(_)
+            | PolicyKind::Tracing(_)
+            | PolicyKind::AccessLog(_)
+            | PolicyKind::Diagnostics(_)
+            | PolicyKind::Maintenance(_) => false,
+        }
     }
 
     /// Whether it may refuse a request, and so can be tried out.
     pub fn refuses(&self) -> bool {
         match self {
-            PolicyKind::Maintenance(_) => true,
+            PolicyKind::Maintenance(_) | PolicyKind::ClientCertificate(_) => true,
             PolicyKind::ResponseHeaders(_)
             | PolicyKind::Hsts(_)
             | PolicyKind::Tracing(_)
@@ -142,7 +158,7 @@ impl PolicyKind {
     /// Whether of several only the most specific counts.
     pub fn is_exclusive(&self) -> bool {
         match self {
-            PolicyKind::ResponseHeaders(_) | PolicyKind::Maintenance(_) => false,
+            PolicyKind::ResponseHeaders(_) | PolicyKind::Maintenance(_) | PolicyKind::ClientCertificate(_) => false,
             PolicyKind::Hsts(_) | PolicyKind::Tracing(_) | PolicyKind::AccessLog(_) | PolicyKind::Diagnostics(_) => {
                 true
             }
@@ -158,6 +174,7 @@ impl PolicyKind {
             PolicyKind::AccessLog(_) => "access_log",
             PolicyKind::Diagnostics(_) => "diagnostics",
             PolicyKind::Maintenance(_) => "maintenance",
+            PolicyKind::ClientCertificate(_) => "client_certificate",
         }
     }
 }

@@ -48,7 +48,6 @@ pub(crate) struct Acting {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lent {
     /// When the request came.
-    #[expect(dead_code, reason = "no kind goes by the time yet")]
     pub(crate) now: Instant,
 }
 

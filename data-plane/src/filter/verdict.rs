@@ -18,7 +18,6 @@ pub(crate) enum Said {
     /// The request goes on.
     Continue,
     /// It carries none of the credentials that the filter reads: another may know whose it is.
-    #[expect(dead_code, reason = "no kind authenticates yet")]
     Absent(Challenge),
     /// It is refused.
     Refuse(Box<Refusal>),

@@ -105,6 +105,7 @@ impl Clients {
             text: text(address.ip()),
             trusted: self.trusted.iter().any(|block| block.contains(&address.ip())),
             trusted_blocks: self.trusted.clone(),
+            certificate: None,
             wire: Wire::new(Instant::now()),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{accept::Clients, http1, http2, proxy_protocol};
 use crate::{
-    context::{Door, Peer},
+    context::{ClientCertificate, Door, Peer},
     error::{Error, Fault},
     inbound::{ClientSocket, HEAD_ROOM, Inbound, Preread},
     telemetry::counters::count,
@@ -88,22 +88,25 @@ async fn open_and_serve(clients: &Rc<Clients>, mut opened: Opened, door: &Rc<Doo
         };
     }
     let Opened { stream, read, address } = opened;
-    let peer = Rc::new(clients.peer(door, address));
+    let mut peer = clients.peer(door, address);
     let tls = match (door.scheme, &clients.tls) {
         (Scheme::Http, _) => {
             let inbound = Inbound::new(ClientSocket::Plain(stream), read);
-            return serve_either(clients, &peer, inbound).await;
+            return serve_either(clients, &Rc::new(peer), inbound).await;
         }
         (Scheme::Https, Some(tls)) => tls,
         // A node with such a listener has one; in the clear nobody is served by mistake.
         (Scheme::Https, None) => return,
     };
     let within = clients.local.settings.header_timeout;
-    let stream = match Box::pin(tls.accept(Preread::new(stream, read), within)).await {
+    let stream = match Box::pin(tls.accept(Preread::new(stream, read), door.client_auth, within)).await {
         Ok(stream) => stream,
         Err(error) => return clients.local.counters.fail(None, error.reason(), Fault::Client),
     };
-    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let session = stream.get_ref().1;
+    peer.certificate = session.peer_certificates().map(|chain| Rc::new(ClientCertificate::shown(chain)));
+    let is_http2 = session.alpn_protocol() == Some(b"h2");
+    let peer = Rc::new(peer);
     let socket = ClientSocket::Tls(Box::new(stream));
     match is_http2 {
         true => Box::pin(http2::serve(clients, &peer, socket, BytesMut::new())).await,

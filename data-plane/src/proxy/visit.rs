@@ -9,7 +9,7 @@ use super::{
     upgrade::Wished,
 };
 use crate::{
-    context::{Context, Door, Peer, Trace, UploadFault, Values, room},
+    context::{ClientAuth, Context, Door, Peer, Trace, UploadFault, Values, room},
     error::Error,
     inbound::BodyFraming,
     pool::Affinity,
@@ -75,6 +75,7 @@ impl Visit {
             proxy_protocol: false,
             trusts_traces: false,
             trusts_identity: false,
+            client_auth: ClientAuth::Unasked,
         };
         // An address has no characters that cannot stand in a header.
         let text = HeaderValue::try_from(client.to_string()).unwrap_or(HeaderValue::from_static(""));
@@ -84,6 +85,7 @@ impl Visit {
             text,
             trusted: false,
             trusted_blocks: Rc::default(),
+            certificate: None,
             wire: Wire::new(Instant::now()),
         };
         let (parts, ()) = request.into_parts();

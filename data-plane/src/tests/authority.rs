@@ -27,6 +27,9 @@ pub(super) struct Pair {
     pem: (String, String),
 }
 
+/// The client's end of a connection by TLS.
+pub(super) type TlsClient = StreamOwned<ClientConnection, TcpStream>;
+
 /// The server's end of a connection by TLS.
 pub(super) type TlsConn = StreamOwned<ServerConnection, TcpStream>;
 
@@ -61,14 +64,23 @@ impl Authority {
     }
 
     /// A client of a server that shows what this authority signed.
-    pub(super) fn connect(&self, address: SocketAddr, name: &str) -> StreamOwned<ClientConnection, TcpStream> {
+    pub(super) fn connect(&self, address: SocketAddr, name: &str) -> TlsClient {
+        connect(&self.client(None, DEFAULT_VERSIONS), address, name)
+    }
+
+    /// How such a client is set up, that has a certificate itself; its connections resume each other's sessions.
+    pub(super) fn client(
+        &self,
+        shown: Option<&Pair>,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> Arc<ClientConfig> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let config = builder.with_root_certificates(self.roots()).with_no_client_auth();
-        let name = ServerName::try_from(name.to_string()).unwrap();
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), stream)
+        let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
+        let builder = builder.with_root_certificates(self.roots());
+        Arc::new(match shown {
+            Some(pair) => builder.with_client_auth_cert(vec![pair.certificate.clone()], pair.key.clone_key()).unwrap(),
+            None => builder.with_no_client_auth(),
+        })
     }
 
     fn roots(&self) -> RootCertStore {
@@ -102,6 +114,12 @@ impl Pair {
         (Kind::Certificate, value)
     }
 
+    /// The resource that listeners show.
+    pub(super) fn served(&self, name: &str) -> (Kind, Value) {
+        let (chain, key) = &self.pem;
+        (Kind::Certificate, json!({"name": name, "chain": chain, "private_key": {"value": key}}))
+    }
+
     /// The certificate.
     pub(super) fn certificate(&self) -> &CertificateDer<'static> {
         &self.certificate
@@ -113,6 +131,14 @@ impl Pair {
         let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
         builder.with_no_client_auth().with_single_cert(vec![self.certificate], self.key).unwrap()
     }
+}
+
+/// Connects; the handshake is part of the first write.
+pub(super) fn connect(config: &Arc<ClientConfig>, address: SocketAddr, name: &str) -> TlsClient {
+    let name = ServerName::try_from(name.to_string()).unwrap();
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    StreamOwned::new(ClientConnection::new(config.clone(), name).unwrap(), stream)
 }
 
 /// A server: gives each connection, with its number, to the function, in a thread of its own. The handshake is part of the

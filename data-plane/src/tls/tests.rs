@@ -118,6 +118,10 @@ type Both = (io::Result<client::TlsStream<DuplexStream>>, Result<TlsStream<Duple
 
 // Shakes hands, and has a byte of the server's read, so that the tickets before it are.
 async fn shake(server: &ServerTls, config: &Arc<ClientConfig>, name: &str) -> Both {
+    shake_where(ClientAuth::Unasked, server, config, name).await
+}
+
+async fn shake_where(client_auth: ClientAuth, server: &ServerTls, config: &Arc<ClientConfig>, name: &str) -> Both {
     let (near, far) = duplex(64 * 1024);
     let name = ServerName::try_from(name.to_string()).unwrap();
     let connecting = async {
@@ -126,7 +130,7 @@ async fn shake(server: &ServerTls, config: &Arc<ClientConfig>, name: &str) -> Bo
         Ok(stream)
     };
     let accepting = async {
-        let mut stream = server.accept(far, LIMIT).await?;
+        let mut stream = server.accept(far, client_auth, LIMIT).await?;
         stream.write_u8(0).await?;
         stream.flush().await?;
         Ok(stream)
@@ -254,6 +258,23 @@ async fn sessions_are_resumed_in_both_versions_and_after_a_change() {
 }
 
 #[tokio::test]
+async fn where_clients_are_asked_no_session_is_resumed_that_began_elsewhere() {
+    let site = issue("site", &["a.test"], |_| {});
+    let (server, _) = server(&Settings::default(), &[&site]);
+    let config = modern();
+    for (client_auth, expect) in [
+        (ClientAuth::Unasked, HandshakeKind::Full),
+        (ClientAuth::Unasked, HandshakeKind::Resumed),
+        (ClientAuth::Asked, HandshakeKind::Full),
+        (ClientAuth::Asked, HandshakeKind::Resumed),
+        (ClientAuth::Unasked, HandshakeKind::Full),
+    ] {
+        let (client, _) = shake_where(client_auth, &server, &config, "a.test").await;
+        assert_eq!(client.unwrap().get_ref().1.handshake_kind(), Some(expect), "{client_auth:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_protocol_is_the_best_that_both_speak() {
     let certificate = issue("site", &["a.test"], |_| {});
     let (server, _) = server(&Settings::default(), &[&certificate]);
@@ -289,7 +310,7 @@ async fn a_client_that_is_slow_or_does_not_speak_tls_is_let_go() {
             drop(near);
         };
         let error = tokio::select! {
-            accepted = server.accept(far, Duration::from_millis(50)) => accepted.expect_err("it is refused"),
+            accepted = server.accept(far, ClientAuth::Unasked, Duration::from_millis(50)) => accepted.expect_err("it is refused"),
             () = held => unreachable!(),
         };
         assert_eq!(error.reason(), expect, "{error}");

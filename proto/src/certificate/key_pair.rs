@@ -148,7 +148,7 @@ impl Usage {
 }
 
 /// A DNS name in lower case, if it is one; the first label may be a star.
-pub(super) fn dns_name(text: &str) -> Option<String> {
+pub(crate) fn dns_name(text: &str) -> Option<String> {
     let name = text.strip_prefix("*.").unwrap_or(text);
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())

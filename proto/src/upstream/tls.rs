@@ -1,14 +1,8 @@
 //! TLS towards the endpoints of an upstream, checked: what a node makes of it cannot fail.
 
 use super::{Address, Endpoint};
-use crate::{invalid::Faults, name::Name, pb};
-use rustls::{
-    RootCertStore,
-    pki_types::{
-        CertificateDer, ServerName,
-        pem::{PemObject, SectionKind},
-    },
-};
+use crate::{authorities::authorities, invalid::Faults, name::Name, pb};
+use rustls::pki_types::{CertificateDer, ServerName};
 
 /// TLS towards endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,28 +113,6 @@ impl Trust {
                 Trust::Authorities(authorities.unwrap_or_default())
             }
         }
-    }
-}
-
-// All certificates of the text. What else it holds is somebody's mistake, and if it is a key a grave one.
-fn authorities(text: &str) -> Result<Vec<CertificateDer<'static>>, String> {
-    let mut authorities = Vec::new();
-    let mut roots = RootCertStore::empty();
-    for (at, section) in <(SectionKind, Vec<u8>)>::pem_slice_iter(text.as_bytes()).enumerate() {
-        let number = at + 1;
-        let (kind, der) = section
-            // An error of the reader quotes what it read.
-            .map_err(|_| format!("block {number} is not PEM; it begins with -----BEGIN CERTIFICATE-----"))?;
-        if kind != SectionKind::Certificate {
-            return Err(format!("block {number} is not a CERTIFICATE; nothing else belongs here"));
-        }
-        let certificate = CertificateDer::from(der);
-        roots.add(certificate.clone()).map_err(|error| format!("certificate {number} cannot be read: {error}"))?;
-        authorities.push(certificate);
-    }
-    match authorities.is_empty() {
-        true => Err("there is no certificate; it begins with -----BEGIN CERTIFICATE-----".into()),
-        false => Ok(authorities),
     }
 }
 
