@@ -4,6 +4,7 @@
 //! every answer, also those that the gateway makes itself. A policy that says what is told of a request is no filter, but
 //! an option of its record. How filters are asked one after the other stands in [`sequence`].
 
+mod basic;
 mod client_certificate;
 mod hsts;
 mod maintenance;
@@ -16,6 +17,7 @@ pub(crate) use verdict::Said;
 use verdict::Verdict;
 
 use crate::{context::Context, states::States};
+use basic::BasicFilter;
 use client_certificate::ClientCertificateFilter;
 use hsts::HstsFilter;
 use http::{HeaderMap, HeaderName};
@@ -68,6 +70,7 @@ pub(crate) enum Filter {
     ResponseHeaders(ResponseHeadersFilter),
     Hsts(HstsFilter),
     Maintenance(MaintenanceFilter),
+    Basic(BasicFilter),
     ClientCertificate(ClientCertificateFilter),
 }
 
@@ -110,10 +113,11 @@ impl Stage {
 
 impl Filter {
     // A kind that remembers something takes it over from `states`.
-    fn build(attached: &Attached<'_>, _states: &States, telling: &mut Telling) -> Option<Filter> {
+    fn build(attached: &Attached<'_>, states: &States, telling: &mut Telling) -> Option<Filter> {
         match &attached.policy.kind {
             PolicyKind::Maintenance(policy) => Some(Filter::Maintenance(MaintenanceFilter::build(policy))),
             PolicyKind::ResponseHeaders(policy) => Some(Filter::ResponseHeaders(ResponseHeadersFilter::build(policy))),
+            PolicyKind::Basic(policy) => Some(Filter::Basic(BasicFilter::build(attached, policy, states))),
             PolicyKind::ClientCertificate(policy) => {
                 Some(Filter::ClientCertificate(ClientCertificateFilter::build(attached, policy)))
             }
@@ -137,7 +141,7 @@ impl Filter {
     pub(crate) fn stage(&self) -> Stage {
         match self {
             Filter::Maintenance(_) => Stage::Address,
-            Filter::ClientCertificate(_) => Stage::Authenticate,
+            Filter::Basic(_) | Filter::ClientCertificate(_) => Stage::Authenticate,
             Filter::ResponseHeaders(_) | Filter::Hsts(_) => Stage::Transform,
         }
     }
@@ -145,6 +149,7 @@ impl Filter {
     /// What only a running node knows, and what it says depends on; `None` where the request tells all.
     pub(crate) fn depends_on(&self) -> Option<String> {
         match self {
+            Filter::Basic(_) => Some("passwords, which only nodes check".into()),
             Filter::ClientCertificate(_) => Some("the certificate that the client shows when it connects".into()),
             Filter::ResponseHeaders(_) | Filter::Hsts(_) | Filter::Maintenance(_) => None,
         }
@@ -154,6 +159,7 @@ impl Filter {
     pub(crate) fn request<'a>(&'a self, context: &'a mut Context, lent: Lent) -> Verdict<'a> {
         match self {
             Filter::Maintenance(filter) => filter.request(context),
+            Filter::Basic(filter) => filter.request(context, lent),
             Filter::ClientCertificate(filter) => filter.request(context, lent),
             // They act on the way back.
             Filter::ResponseHeaders(_) | Filter::Hsts(_) => Verdict::CONTINUE,
@@ -165,7 +171,7 @@ impl Filter {
         match self {
             Filter::ResponseHeaders(filter) => filter.touched(),
             Filter::Hsts(filter) => filter.touched(),
-            Filter::Maintenance(_) | Filter::ClientCertificate(_) => Vec::new(),
+            Filter::Maintenance(_) | Filter::Basic(_) | Filter::ClientCertificate(_) => Vec::new(),
         }
     }
 
@@ -174,7 +180,7 @@ impl Filter {
         match self {
             Filter::ResponseHeaders(filter) => filter.response(context, headers),
             Filter::Hsts(filter) => filter.response(context, headers),
-            Filter::Maintenance(_) | Filter::ClientCertificate(_) => {}
+            Filter::Maintenance(_) | Filter::Basic(_) | Filter::ClientCertificate(_) => {}
         }
     }
 }

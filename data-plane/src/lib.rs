@@ -26,6 +26,7 @@ mod jose;
 mod json;
 mod listener;
 mod memory;
+mod passwords;
 mod pieces;
 mod pool;
 mod principal;

@@ -2,6 +2,7 @@
 //! attached.
 
 mod access_log;
+mod basic;
 mod client_certificate;
 mod diagnostics;
 mod hsts;
@@ -10,6 +11,7 @@ mod response_headers;
 mod tracing;
 
 pub use access_log::{AccessLog, LogField, LogForm, LogPiece, LoggedHeader};
+pub use basic::{Basic, Hashed};
 pub use client_certificate::{ClientCertificate, Distrust};
 pub use diagnostics::{Diagnostics, ProxyStatus};
 pub use hsts::Hsts;
@@ -62,6 +64,8 @@ pub enum PolicyKind {
     Diagnostics(Diagnostics),
     /// For a while serve nobody.
     Maintenance(Arc<Maintenance>),
+    /// Know clients by a name and a password.
+    Basic(Arc<Basic>),
     /// Know clients by the certificates that they show.
     ClientCertificate(Arc<ClientCertificate>),
 }
@@ -76,8 +80,8 @@ pub enum Attachment {
 }
 
 /// The names of all kinds, as they are written.
-pub const KIND_NAMES: [&str; 7] =
-    ["response_headers", "hsts", "tracing", "access_log", "diagnostics", "maintenance", "client_certificate"];
+pub const KIND_NAMES: [&str; 8] =
+    ["response_headers", "hsts", "tracing", "access_log", "diagnostics", "maintenance", "basic", "client_certificate"];
 
 // === impl Policy ===
 
@@ -124,6 +128,9 @@ impl PolicyKind {
             Kind::Maintenance(message) => faults.at("maintenance", |faults| {
                 Maintenance::check(message, faults).map(Arc::new).map(PolicyKind::Maintenance)
             }),
+            Kind::Basic(message) => {
+                faults.at("basic", |faults| Basic::check(message, faults).map(Arc::new).map(PolicyKind::Basic))
+            }
             Kind::ClientCertificate(message) => faults.at("client_certificate", |faults| {
                 ClientCertificate::check(message, faults).map(Arc::new).map(PolicyKind::ClientCertificate)
             }),
@@ -133,7 +140,7 @@ impl PolicyKind {
     /// Whether it says who a client is. Where several do, they stand in one place, and the most specific place counts.
     pub fn authenticates(&self) -> bool {
         match self {
-            PolicyKind::ClientCertificate(_) => true,
+            PolicyKind::Basic(_) | PolicyKind::ClientCertificate(_) => true,
             PolicyKind::ResponseHeaders(_)
             | PolicyKind::Hsts(_)
             | PolicyKind::Tracing(_)
@@ -146,7 +153,7 @@ impl PolicyKind {
     /// Whether it may refuse a request, and so can be tried out.
     pub fn refuses(&self) -> bool {
         match self {
-            PolicyKind::Maintenance(_) | PolicyKind::ClientCertificate(_) => true,
+            PolicyKind::Maintenance(_) | PolicyKind::Basic(_) | PolicyKind::ClientCertificate(_) => true,
             PolicyKind::ResponseHeaders(_)
             | PolicyKind::Hsts(_)
             | PolicyKind::Tracing(_)
@@ -158,7 +165,10 @@ impl PolicyKind {
     /// Whether of several only the most specific counts.
     pub fn is_exclusive(&self) -> bool {
         match self {
-            PolicyKind::ResponseHeaders(_) | PolicyKind::Maintenance(_) | PolicyKind::ClientCertificate(_) => false,
+            PolicyKind::ResponseHeaders(_)
+            | PolicyKind::Maintenance(_)
+            | PolicyKind::Basic(_)
+            | PolicyKind::ClientCertificate(_) => false,
             PolicyKind::Hsts(_) | PolicyKind::Tracing(_) | PolicyKind::AccessLog(_) | PolicyKind::Diagnostics(_) => {
                 true
             }
@@ -174,6 +184,7 @@ impl PolicyKind {
             PolicyKind::AccessLog(_) => "access_log",
             PolicyKind::Diagnostics(_) => "diagnostics",
             PolicyKind::Maintenance(_) => "maintenance",
+            PolicyKind::Basic(_) => "basic",
             PolicyKind::ClientCertificate(_) => "client_certificate",
         }
     }

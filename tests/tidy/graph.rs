@@ -112,6 +112,7 @@ fn dependencies(manifest: &File, heading: &str) -> BTreeSet<String> {
 fn proto_dependencies_with_io(manifest: &File) -> Vec<String> {
     // What proto may use: nothing here opens a file or a socket. tonic is there for the generated service.
     let allowed = [
+        "argon2",
         "aws-lc-rs",
         "bytes",
         "foldhash",
@@ -125,6 +126,7 @@ fn proto_dependencies_with_io(manifest: &File) -> Vec<String> {
         "serde_json",
         "sha2",
         "thiserror",
+        "time",
         "tonic",
         "tonic-prost",
         "x509-parser",

@@ -9,7 +9,6 @@ pub(crate) enum Verdict<'a> {
     /// At once.
     Now(Said),
     /// Only a filter that really waits pays for that.
-    #[expect(dead_code, reason = "no kind asks anybody yet")]
     Wait(LocalBoxFuture<'a, Said>),
 }
 
