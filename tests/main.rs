@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "all of it is test")]
 
 mod access_log;
+mod api_key;
 mod basic;
 mod change_traces;
 mod cli;

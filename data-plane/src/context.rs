@@ -21,7 +21,7 @@ pub(crate) use trace::{TRACEPARENT, TRACESTATE, Trace, hex, take_over_trace};
 pub(crate) use upload::{BodyCopy, Upload, UploadBody, UploadFault, room};
 pub(crate) use values::Values;
 
-use crate::{principal::Principals, wire::Wire};
+use crate::{consumers::Consumers, principal::Principals, wire::Wire};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Uri, uri::PathAndQuery};
 use ipnet::IpNet;
@@ -58,6 +58,8 @@ pub(crate) struct Context {
     pub(crate) certificate: Option<Rc<ClientCertificate>>,
     /// Whose it is, as far as that is proven.
     pub(crate) principals: Principals,
+    /// Whose it may be.
+    pub(crate) consumers: Consumers,
     /// Which policies refused it, or would have.
     pub(crate) decisions: Vec<Decision>,
 }
@@ -135,6 +137,7 @@ impl Context {
             trace,
             certificate: peer.certificate.clone(),
             principals: Principals::default(),
+            consumers: Consumers::default(),
             decisions: Vec::new(),
         }
     }
@@ -172,6 +175,7 @@ impl Context {
             trace: Trace::new(1, 1),
             certificate: None,
             principals: Principals::default(),
+            consumers: Consumers::default(),
             decisions: Vec::new(),
         }
     }

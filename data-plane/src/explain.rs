@@ -9,6 +9,7 @@ mod lost;
 mod policies;
 
 use crate::{
+    consumers::Consumers,
     error::Error,
     listener::read_head,
     proxy::{Answered, Visit},
@@ -123,6 +124,7 @@ impl Explainer {
     ) -> Result<Outcome, Error> {
         let (mut visit, sent) = self.admit(request)?;
         told.request = Some(admitted(&visit));
+        visit.context.consumers = Consumers::of(router.snapshot().directory());
         let found = router.find(&visit.head());
         match losers {
             Losers::Told => {

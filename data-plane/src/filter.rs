@@ -4,6 +4,7 @@
 //! every answer, also those that the gateway makes itself. A policy that says what is told of a request is no filter, but
 //! an option of its record. How filters are asked one after the other stands in [`sequence`].
 
+mod api_key;
 mod basic;
 mod client_certificate;
 mod hsts;
@@ -17,6 +18,7 @@ pub(crate) use verdict::Said;
 use verdict::Verdict;
 
 use crate::{context::Context, states::States};
+use api_key::ApiKeyFilter;
 use basic::BasicFilter;
 use client_certificate::ClientCertificateFilter;
 use hsts::HstsFilter;
@@ -69,6 +71,7 @@ pub(crate) struct Telling {
 pub(crate) enum Filter {
     ResponseHeaders(ResponseHeadersFilter),
     Hsts(HstsFilter),
+    ApiKey(ApiKeyFilter),
     Maintenance(MaintenanceFilter),
     Basic(BasicFilter),
     ClientCertificate(ClientCertificateFilter),
@@ -115,6 +118,7 @@ impl Filter {
     // A kind that remembers something takes it over from `states`.
     fn build(attached: &Attached<'_>, states: &States, telling: &mut Telling) -> Option<Filter> {
         match &attached.policy.kind {
+            PolicyKind::ApiKey(policy) => Some(Filter::ApiKey(ApiKeyFilter::build(attached, policy))),
             PolicyKind::Maintenance(policy) => Some(Filter::Maintenance(MaintenanceFilter::build(policy))),
             PolicyKind::ResponseHeaders(policy) => Some(Filter::ResponseHeaders(ResponseHeadersFilter::build(policy))),
             PolicyKind::Basic(policy) => Some(Filter::Basic(BasicFilter::build(attached, policy, states))),
@@ -141,7 +145,7 @@ impl Filter {
     pub(crate) fn stage(&self) -> Stage {
         match self {
             Filter::Maintenance(_) => Stage::Address,
-            Filter::Basic(_) | Filter::ClientCertificate(_) => Stage::Authenticate,
+            Filter::ApiKey(_) | Filter::Basic(_) | Filter::ClientCertificate(_) => Stage::Authenticate,
             Filter::ResponseHeaders(_) | Filter::Hsts(_) => Stage::Transform,
         }
     }
@@ -151,7 +155,7 @@ impl Filter {
         match self {
             Filter::Basic(_) => Some("passwords, which only nodes check".into()),
             Filter::ClientCertificate(_) => Some("the certificate that the client shows when it connects".into()),
-            Filter::ResponseHeaders(_) | Filter::Hsts(_) | Filter::Maintenance(_) => None,
+            Filter::ResponseHeaders(_) | Filter::Hsts(_) | Filter::ApiKey(_) | Filter::Maintenance(_) => None,
         }
     }
 
@@ -161,6 +165,7 @@ impl Filter {
             Filter::Maintenance(filter) => filter.request(context),
             Filter::Basic(filter) => filter.request(context, lent),
             Filter::ClientCertificate(filter) => filter.request(context, lent),
+            Filter::ApiKey(filter) => filter.request(context),
             // They act on the way back.
             Filter::ResponseHeaders(_) | Filter::Hsts(_) => Verdict::CONTINUE,
         }
@@ -171,7 +176,7 @@ impl Filter {
         match self {
             Filter::ResponseHeaders(filter) => filter.touched(),
             Filter::Hsts(filter) => filter.touched(),
-            Filter::Maintenance(_) | Filter::Basic(_) | Filter::ClientCertificate(_) => Vec::new(),
+            Filter::ApiKey(_) | Filter::Maintenance(_) | Filter::Basic(_) | Filter::ClientCertificate(_) => Vec::new(),
         }
     }
 
@@ -180,7 +185,7 @@ impl Filter {
         match self {
             Filter::ResponseHeaders(filter) => filter.response(context, headers),
             Filter::Hsts(filter) => filter.response(context, headers),
-            Filter::Maintenance(_) | Filter::Basic(_) | Filter::ClientCertificate(_) => {}
+            Filter::ApiKey(_) | Filter::Maintenance(_) | Filter::Basic(_) | Filter::ClientCertificate(_) => {}
         }
     }
 }

@@ -10,6 +10,7 @@
 
 pub mod app;
 mod chunked;
+mod consumers;
 mod context;
 mod drain;
 mod encoding;

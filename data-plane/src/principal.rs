@@ -1,8 +1,8 @@
 //! Whose request it is, once that is proven: a policy that authenticates says so, and others go by it. Nothing that a
 //! client only claims ever gets here.
 
-use proto::name::Name;
-use std::rc::Rc;
+use proto::{consumer::Consumer, name::Name};
+use std::{rc::Rc, sync::Arc};
 
 /// Somebody whose request it is, as one policy proved it.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub(crate) struct Principal {
     pub(crate) policy: Name,
     /// What the policy knows them by: the subject of a token, the name of a user.
     pub(crate) subject: Box<str>,
+    /// Who it is among those whom the configuration names.
+    pub(crate) consumer: Option<Arc<Consumer>>,
 }
 
 /// All of them: a request may carry several credentials.
@@ -31,6 +33,11 @@ impl Principals {
     /// Whether anybody is known.
     pub(crate) fn is_known(&self) -> bool {
         self.first.is_some()
+    }
+
+    /// The first who is one of those whom the configuration names.
+    pub(crate) fn consumer(&self) -> Option<&Arc<Consumer>> {
+        self.iter().find_map(|principal| principal.consumer.as_ref())
     }
 
     /// One more is known.

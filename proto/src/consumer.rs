@@ -6,7 +6,7 @@
 mod credential;
 mod directory;
 
-pub use credential::{Credential, digest_keys};
+pub use credential::{Credential, digest_keys, document};
 pub use directory::{Directory, Found, Taken};
 
 use crate::{

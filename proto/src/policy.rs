@@ -2,6 +2,7 @@
 //! attached.
 
 mod access_log;
+mod api_key;
 mod basic;
 mod client_certificate;
 mod diagnostics;
@@ -11,6 +12,7 @@ mod response_headers;
 mod tracing;
 
 pub use access_log::{AccessLog, LogField, LogForm, LogPiece, LoggedHeader};
+pub use api_key::{ApiKeyPlace, ApiKeyPolicy};
 pub use basic::{Basic, Hashed};
 pub use client_certificate::{ClientCertificate, Distrust};
 pub use diagnostics::{Diagnostics, ProxyStatus};
@@ -62,6 +64,8 @@ pub enum PolicyKind {
     AccessLog(Arc<AccessLog>),
     /// Tell clients how their requests were answered.
     Diagnostics(Diagnostics),
+    /// Have clients say by an API key which consumer they are.
+    ApiKey(Arc<ApiKeyPolicy>),
     /// For a while serve nobody.
     Maintenance(Arc<Maintenance>),
     /// Know clients by a name and a password.
@@ -80,8 +84,17 @@ pub enum Attachment {
 }
 
 /// The names of all kinds, as they are written.
-pub const KIND_NAMES: [&str; 8] =
-    ["response_headers", "hsts", "tracing", "access_log", "diagnostics", "maintenance", "basic", "client_certificate"];
+pub const KIND_NAMES: [&str; 9] = [
+    "response_headers",
+    "hsts",
+    "tracing",
+    "access_log",
+    "diagnostics",
+    "api_key",
+    "maintenance",
+    "basic",
+    "client_certificate",
+];
 
 // === impl Policy ===
 
@@ -125,6 +138,8 @@ impl PolicyKind {
             Kind::Diagnostics(message) => {
                 faults.at("diagnostics", |faults| Diagnostics::check(message, faults).map(PolicyKind::Diagnostics))
             }
+            Kind::ApiKey(message) => faults
+                .at("api_key", |faults| ApiKeyPolicy::check(message, faults).map(Arc::new).map(PolicyKind::ApiKey)),
             Kind::Maintenance(message) => faults.at("maintenance", |faults| {
                 Maintenance::check(message, faults).map(Arc::new).map(PolicyKind::Maintenance)
             }),
@@ -140,7 +155,7 @@ impl PolicyKind {
     /// Whether it says who a client is. Where several do, they stand in one place, and the most specific place counts.
     pub fn authenticates(&self) -> bool {
         match self {
-            PolicyKind::Basic(_) | PolicyKind::ClientCertificate(_) => true,
+            PolicyKind::ApiKey(_) | PolicyKind::Basic(_) | PolicyKind::ClientCertificate(_) => true,
             PolicyKind::ResponseHeaders(_)
             | PolicyKind::Hsts(_)
             | PolicyKind::Tracing(_)
@@ -153,7 +168,10 @@ impl PolicyKind {
     /// Whether it may refuse a request, and so can be tried out.
     pub fn refuses(&self) -> bool {
         match self {
-            PolicyKind::Maintenance(_) | PolicyKind::Basic(_) | PolicyKind::ClientCertificate(_) => true,
+            PolicyKind::ApiKey(_)
+            | PolicyKind::Maintenance(_)
+            | PolicyKind::Basic(_)
+            | PolicyKind::ClientCertificate(_) => true,
             PolicyKind::ResponseHeaders(_)
             | PolicyKind::Hsts(_)
             | PolicyKind::Tracing(_)
@@ -166,6 +184,7 @@ impl PolicyKind {
     pub fn is_exclusive(&self) -> bool {
         match self {
             PolicyKind::ResponseHeaders(_)
+            | PolicyKind::ApiKey(_)
             | PolicyKind::Maintenance(_)
             | PolicyKind::Basic(_)
             | PolicyKind::ClientCertificate(_) => false,
@@ -183,6 +202,7 @@ impl PolicyKind {
             PolicyKind::Tracing(_) => "tracing",
             PolicyKind::AccessLog(_) => "access_log",
             PolicyKind::Diagnostics(_) => "diagnostics",
+            PolicyKind::ApiKey(_) => "api_key",
             PolicyKind::Maintenance(_) => "maintenance",
             PolicyKind::Basic(_) => "basic",
             PolicyKind::ClientCertificate(_) => "client_certificate",

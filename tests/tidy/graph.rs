@@ -126,6 +126,7 @@ fn proto_dependencies_with_io(manifest: &File) -> Vec<String> {
         "serde_json",
         "sha2",
         "thiserror",
+        // Reads times; that nobody asks it for the time is another rule.
         "time",
         "tonic",
         "tonic-prost",

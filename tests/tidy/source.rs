@@ -121,6 +121,8 @@ fn proto_does_no_io() {
         "std::thread",
         "SystemTime",
         "Instant",
+        "now_utc",
+        "now_local",
         "TcpStream",
         "TcpListener",
         "UdpSocket",

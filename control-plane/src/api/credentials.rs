@@ -21,7 +21,7 @@ use axum::{
 };
 use http::{HeaderValue, StatusCode, header};
 use proto::{
-    consumer::CREDENTIALS,
+    consumer::{CREDENTIALS, document},
     identity::hex,
     invalid::Invalid,
     json, keyring,
@@ -227,7 +227,7 @@ impl Made {
     }
 
     fn credential(&self) -> Value {
-        let mut credential = json!({"id": self.id, "api_key": {"key": {"value": self.key}}});
+        let mut credential = document(&self.id, &self.key);
         let Spec { labels, not_before, expires_at, .. } = &self.spec;
         let times = [("not_before", not_before), ("expires_at", expires_at)];
         let times = times.map(|(field, time)| (field, time.map(second_text).map(Value::from)));

@@ -45,8 +45,9 @@ impl Scope for Values<'_> {
             // The Host that the client asked for is not among the headers that the upstream sees.
             Reference::Header(name) if name == "host" => Cow::Borrowed(context.host.value().as_bytes()),
             Reference::Header(name) => Cow::Borrowed(context.headers.get(name)?.as_bytes()),
-            // Nobody has proven yet who he is.
-            Reference::Claims(_) | Reference::ConsumerName => return None,
+            // Nobody has claims yet.
+            Reference::Claims(_) => return None,
+            Reference::ConsumerName => Cow::Borrowed(context.principals.consumer()?.name.as_str().as_bytes()),
             Reference::ClientAddress => Cow::Owned(context.client.to_string().into_bytes()),
             Reference::Request(field) => Cow::Borrowed(match field {
                 RequestField::Id => context.request_id.as_bytes(),

@@ -82,7 +82,12 @@ impl BasicFilter {
         if self.policy.strip {
             context.headers.remove(header::AUTHORIZATION);
         }
-        context.principals.add(Rc::new(Principal { method: "basic", policy: self.name.clone(), subject }));
+        context.principals.add(Rc::new(Principal {
+            method: "basic",
+            policy: self.name.clone(),
+            subject,
+            consumer: None,
+        }));
         Said::Continue
     }
 

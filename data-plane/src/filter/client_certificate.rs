@@ -44,7 +44,7 @@ impl ClientCertificateFilter {
         };
         let judged = certificate.judge(&self.policy, lent.now, |chain| {
             let subject = self.policy.identify(chain, UnixTime::now())?.into();
-            Ok(Rc::new(Principal { method: "client_certificate", policy: self.name.clone(), subject }))
+            Ok(Rc::new(Principal { method: "client_certificate", policy: self.name.clone(), subject, consumer: None }))
         });
         match judged {
             Ok(principal) => {

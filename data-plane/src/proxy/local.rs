@@ -2,6 +2,7 @@
 
 use super::mirror::Mirrors;
 use crate::{
+    consumers::Consumers,
     context::{Context, Trace, Values, hex},
     filter::Telling,
     pool::{LocalPool, Upstreams},
@@ -35,6 +36,8 @@ pub(crate) struct Local {
     pub(crate) counters: Counters,
     pub(crate) log: LogBuffer,
     pub(crate) telemetry: Telemetry,
+    /// Who there is.
+    pub(crate) consumers: Consumers,
     /// Whether answers say that the connection ends.
     pub(crate) draining: Cell<bool>,
     /// Where tunnels read into.
@@ -86,6 +89,7 @@ impl Local {
             counters: Counters::default(),
             log: telemetry.log_buffer(),
             telemetry: telemetry.clone(),
+            consumers: Consumers::default(),
             draining: Cell::new(false),
             scratch: RefCell::default(),
             router: RefCell::new(router.cache()),
@@ -99,6 +103,7 @@ impl Local {
     pub(super) fn find(&self, head: &Head<'_>) -> Found {
         let mut cache = self.router.borrow_mut();
         let router = cache.load();
+        self.consumers.follow(router.snapshot().directory());
         let found = router.find(head);
         let telling = found.as_ref().map_or(router.telling(), |found| found.route.filters.telling());
         Found {

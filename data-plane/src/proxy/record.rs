@@ -67,7 +67,8 @@ pub(crate) struct Record {
 impl Record {
     pub(super) fn begin(local: Rc<Local>, peer: Rc<Peer>, request: Request<RequestBody>) -> (Box<Record>, RequestBody) {
         let (mut parts, body) = request.into_parts();
-        let context = Context::begin(parts.method, &parts.uri, parts.headers, &peer, local.identify());
+        let mut context = Context::begin(parts.method, &parts.uri, parts.headers, &peer, local.identify());
+        context.consumers = local.consumers.clone();
         count(&local.counters.in_flight, 1);
         let record = Record {
             started: peer.wire.begun(),
@@ -170,7 +171,11 @@ impl Record {
     /// Keeps no more of the request than the log will say, and that in memory of its own: the request may have come in a
     /// buffer that is much larger.
     pub(super) fn settle(&mut self) {
-        let own = |value: &HeaderValue| HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone());
+        let own = |value: &HeaderValue| {
+            let mut own = HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone());
+            own.set_sensitive(value.is_sensitive());
+            own
+        };
         let mut told = HeaderMap::new();
         self.telling(|telling| {
             let wanted = telling.log.iter().flat_map(|log| log.headers());

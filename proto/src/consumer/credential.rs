@@ -15,6 +15,7 @@ use crate::{
     secret as secrets,
 };
 use prost::Message;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -50,6 +51,11 @@ impl Credential {
     pub(super) fn id_end(&self) -> usize {
         self.id_end as usize
     }
+}
+
+/// A credential with that key, as a document has it.
+pub fn document(id: &str, key: &str) -> Value {
+    json!({"id": id, "api_key": {"key": {"value": key}}})
 }
 
 /// The resource with each key that a consumer was given in place of its digest digested. What cannot be stays, and is a

@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 /// How much of what a client sent in one header is told.
 const MAX_TOLD: usize = 256;
+/// What is told of a credential.
+const REDACTED: &[u8] = b"[redacted]";
 
 /// One request.
 #[derive(Debug)]
@@ -138,7 +140,8 @@ impl Line<'_> {
             if at > 0 {
                 out.extend_from_slice(between);
             }
-            let mut value = value.as_bytes();
+            // A policy has read a credential there.
+            let mut value = if value.is_sensitive() { REDACTED } else { value.as_bytes() };
             if header.is_address() {
                 value = value.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default();
             }

@@ -5,7 +5,7 @@ use crate::api::{
     openapi::{in_both, operation::Operation, reference},
     problem::ProblemKind,
 };
-use proto::resource::Kind;
+use proto::{consumer::CREDENTIALS, example::example, resource::Kind};
 use serde_json::{Value, json};
 
 const TOLD_ONCE: &str = "The key is told in this answer and never again; what is kept is a keyed digest. It is `ptk_` and \
@@ -82,9 +82,5 @@ fn change(id: &str, summary: &str) -> Operation {
 }
 
 fn credential() -> Value {
-    json!({
-        "id": "billing",
-        "expires_at": "2027-02-22T09:00:00Z",
-        "api_key": {"digest": "8909eb1fdb20f8c1f0a2e27f01aca3c426bbe3064ee1b055ac9adcc78ea00259"},
-    })
+    example(Kind::Consumer)[CREDENTIALS][0].clone()
 }

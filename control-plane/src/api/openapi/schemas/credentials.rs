@@ -25,7 +25,7 @@ fn list() -> Value {
 fn made(credential: &Value) -> Value {
     let mut made = credential.clone();
     made["description"] = "A new credential with its key. Nobody can read that again.".into();
-    made["required"] = json!(["id", "key", "api_key"]);
+    made["required"] = json!(["id", "key"]);
     made["properties"]["key"] = text("The API key.");
     made
 }
