@@ -16,7 +16,7 @@ pub(crate) use certificate::{ClientAuth, ClientCertificate};
 pub(crate) use cookie::{cookie, strip_cookie};
 pub(crate) use decision::Decision;
 pub(crate) use hop::{is_forwarding, is_hop_by_hop, strip_hop_by_hop, strip_known, strip_named, strip_untrailable};
-pub(crate) use identity::{is_identity, strip_identity};
+pub(crate) use identity::{is_identity, remove_alike, strip_identity};
 pub(crate) use trace::{TRACEPARENT, TRACESTATE, Trace, hex, take_over_trace};
 pub(crate) use upload::{BodyCopy, Upload, UploadBody, UploadFault, room};
 pub(crate) use values::Values;
@@ -25,7 +25,7 @@ use crate::{consumers::Consumers, principal::Principals, wire::Wire};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Uri, uri::PathAndQuery};
 use ipnet::IpNet;
-use proto::matching::{Head, Scheme};
+use proto::matching::{Captures, Head, Scheme};
 use std::{
     net::{IpAddr, SocketAddr},
     rc::Rc,
@@ -56,6 +56,10 @@ pub(crate) struct Context {
     pub(crate) trace: Trace,
     /// What the client showed when it connected.
     pub(crate) certificate: Option<Rc<ClientCertificate>>,
+    /// The `Origin` that the client named; policies change the headers, and not this.
+    pub(crate) origin: Option<HeaderValue>,
+    /// What its path captures, once it has a route.
+    pub(crate) captures: Captures,
     /// Whose it is, as far as that is proven.
     pub(crate) principals: Principals,
     /// Whose it may be.
@@ -136,6 +140,8 @@ impl Context {
             request_id,
             trace,
             certificate: peer.certificate.clone(),
+            origin: None,
+            captures: Captures::default(),
             principals: Principals::default(),
             consumers: Consumers::default(),
             decisions: Vec::new(),
@@ -174,6 +180,8 @@ impl Context {
             request_id: HeaderValue::from_static("test"),
             trace: Trace::new(1, 1),
             certificate: None,
+            origin: None,
+            captures: Captures::default(),
             principals: Principals::default(),
             consumers: Consumers::default(),
             decisions: Vec::new(),

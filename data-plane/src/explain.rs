@@ -133,6 +133,7 @@ impl Explainer {
             Losers::Left => {}
         }
         let Found { route, captures } = found.ok_or(Error::NoRoute)?;
+        visit.context.captures = captures;
         let captured = route.variables.iter().enumerate();
         let captured = captured.filter_map(|(at, name)| Some((name, captures.get(at, visit.context.path())?)));
         told.route = Some(pb::WinningRoute {

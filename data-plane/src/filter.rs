@@ -7,12 +7,19 @@
 mod api_key;
 mod basic;
 mod client_certificate;
+mod cors;
+mod deprecation;
+mod header_text;
 mod hsts;
 mod maintenance;
+mod request_headers;
+mod request_query;
 mod response_headers;
+mod security_headers;
 mod sequence;
 mod verdict;
 
+pub(crate) use cors::preflight_method;
 pub(crate) use sequence::{Acting, Filters, Lent, Observer, silent};
 pub(crate) use verdict::Said;
 use verdict::Verdict;
@@ -21,15 +28,20 @@ use crate::{context::Context, states::States};
 use api_key::ApiKeyFilter;
 use basic::BasicFilter;
 use client_certificate::ClientCertificateFilter;
+use cors::CorsFilter;
+use deprecation::DeprecationFilter;
 use hsts::HstsFilter;
 use http::{HeaderMap, HeaderName};
 use maintenance::MaintenanceFilter;
 use proto::{
     name::Name,
-    policy::{AccessLog, Diagnostics, Policy, PolicyKind},
+    policy::{AccessLog, Diagnostics, ErrorBodies, Policy, PolicyKind},
     quantity::Share,
 };
+use request_headers::RequestHeadersFilter;
+use request_query::RequestQueryFilter;
 use response_headers::ResponseHeadersFilter;
+use security_headers::SecurityHeadersFilter;
 use std::sync::Arc;
 
 /// A policy where it is attached.
@@ -40,6 +52,8 @@ pub(crate) struct Attached<'p> {
     /// The route or the upstream; `None` where it is attached to all traffic.
     #[expect(dead_code, reason = "no kind remembers anything yet")]
     pub(crate) owner: Option<&'p Name>,
+    /// The names of what the path of the route captures.
+    pub(crate) variables: &'p [String],
     /// The policy.
     pub(crate) policy: &'p Policy,
 }
@@ -64,6 +78,8 @@ pub(crate) struct Telling {
     pub(crate) log: Option<Arc<AccessLog>>,
     /// What clients are told of how they were answered.
     pub(crate) diagnostics: Option<Diagnostics>,
+    /// What they get in place of problems.
+    pub(crate) error_bodies: Option<Arc<ErrorBodies>>,
 }
 
 /// A policy, alive.
@@ -75,6 +91,11 @@ pub(crate) enum Filter {
     Maintenance(MaintenanceFilter),
     Basic(BasicFilter),
     ClientCertificate(ClientCertificateFilter),
+    RequestHeaders(RequestHeadersFilter),
+    SecurityHeaders(SecurityHeadersFilter),
+    RequestQuery(RequestQueryFilter),
+    Cors(CorsFilter),
+    Deprecation(DeprecationFilter),
 }
 
 /// When a filter acts. The order is not the operator's to choose: what is cheap and says no comes before what is dear,
@@ -120,11 +141,24 @@ impl Filter {
         match &attached.policy.kind {
             PolicyKind::ApiKey(policy) => Some(Filter::ApiKey(ApiKeyFilter::build(attached, policy))),
             PolicyKind::Maintenance(policy) => Some(Filter::Maintenance(MaintenanceFilter::build(policy))),
-            PolicyKind::ResponseHeaders(policy) => Some(Filter::ResponseHeaders(ResponseHeadersFilter::build(policy))),
             PolicyKind::Basic(policy) => Some(Filter::Basic(BasicFilter::build(attached, policy, states))),
             PolicyKind::ClientCertificate(policy) => {
                 Some(Filter::ClientCertificate(ClientCertificateFilter::build(attached, policy)))
             }
+            PolicyKind::ResponseHeaders(policy) => {
+                Some(Filter::ResponseHeaders(ResponseHeadersFilter::build(policy, attached.variables)))
+            }
+            PolicyKind::RequestHeaders(policy) => {
+                Some(Filter::RequestHeaders(RequestHeadersFilter::build(policy, attached.variables)))
+            }
+            PolicyKind::SecurityHeaders(policy) => Some(Filter::SecurityHeaders(SecurityHeadersFilter::build(policy))),
+            PolicyKind::RequestQuery(policy) => {
+                Some(Filter::RequestQuery(RequestQueryFilter::build(policy, attached.variables)))
+            }
+            // A preflight is answered before an upstream is chosen.
+            PolicyKind::Cors(_) if attached.place == Place::Upstream => None,
+            PolicyKind::Cors(policy) => Some(Filter::Cors(CorsFilter::build(policy))),
+            PolicyKind::Deprecation(policy) => Some(Filter::Deprecation(DeprecationFilter::build(policy))),
             PolicyKind::Hsts(policy) => Some(Filter::Hsts(HstsFilter::build(policy))),
             PolicyKind::Tracing(tracing) => {
                 telling.sample = Some(tracing.sample);
@@ -138,6 +172,10 @@ impl Filter {
                 telling.diagnostics = Some(*diagnostics);
                 None
             }
+            PolicyKind::ErrorBodies(bodies) => {
+                telling.error_bodies = Some(bodies.clone());
+                None
+            }
         }
     }
 
@@ -146,7 +184,10 @@ impl Filter {
         match self {
             Filter::Maintenance(_) => Stage::Address,
             Filter::ApiKey(_) | Filter::Basic(_) | Filter::ClientCertificate(_) => Stage::Authenticate,
+            Filter::Cors(_) => Stage::Cors,
             Filter::ResponseHeaders(_) | Filter::Hsts(_) => Stage::Transform,
+            Filter::RequestHeaders(_) | Filter::RequestQuery(_) => Stage::Transform,
+            Filter::SecurityHeaders(_) | Filter::Deprecation(_) => Stage::Transform,
         }
     }
 
@@ -156,6 +197,8 @@ impl Filter {
             Filter::Basic(_) => Some("passwords, which only nodes check".into()),
             Filter::ClientCertificate(_) => Some("the certificate that the client shows when it connects".into()),
             Filter::ResponseHeaders(_) | Filter::Hsts(_) | Filter::ApiKey(_) | Filter::Maintenance(_) => None,
+            Filter::RequestHeaders(_) | Filter::RequestQuery(_) | Filter::Cors(_) => None,
+            Filter::SecurityHeaders(_) | Filter::Deprecation(_) => None,
         }
     }
 
@@ -166,8 +209,12 @@ impl Filter {
             Filter::Basic(filter) => filter.request(context, lent),
             Filter::ClientCertificate(filter) => filter.request(context, lent),
             Filter::ApiKey(filter) => filter.request(context),
+            Filter::RequestHeaders(filter) => filter.request(context),
+            Filter::RequestQuery(filter) => filter.request(context),
+            Filter::Cors(filter) => filter.request(context),
             // They act on the way back.
             Filter::ResponseHeaders(_) | Filter::Hsts(_) => Verdict::CONTINUE,
+            Filter::SecurityHeaders(_) | Filter::Deprecation(_) => Verdict::CONTINUE,
         }
     }
 
@@ -177,6 +224,10 @@ impl Filter {
             Filter::ResponseHeaders(filter) => filter.touched(),
             Filter::Hsts(filter) => filter.touched(),
             Filter::ApiKey(_) | Filter::Maintenance(_) | Filter::Basic(_) | Filter::ClientCertificate(_) => Vec::new(),
+            Filter::SecurityHeaders(filter) => filter.touched(),
+            Filter::Cors(filter) => filter.touched(),
+            Filter::Deprecation(filter) => filter.touched(),
+            Filter::RequestHeaders(_) | Filter::RequestQuery(_) => Vec::new(),
         }
     }
 
@@ -186,6 +237,10 @@ impl Filter {
             Filter::ResponseHeaders(filter) => filter.response(context, headers),
             Filter::Hsts(filter) => filter.response(context, headers),
             Filter::ApiKey(_) | Filter::Maintenance(_) | Filter::Basic(_) | Filter::ClientCertificate(_) => {}
+            Filter::SecurityHeaders(filter) => filter.response(headers),
+            Filter::Cors(filter) => filter.response(context, headers),
+            Filter::Deprecation(filter) => filter.response(headers),
+            Filter::RequestHeaders(_) | Filter::RequestQuery(_) => {}
         }
     }
 }

@@ -62,7 +62,8 @@ pub fn template(bytes: &[u8]) {
     let (text, value, rest) = (part(), part(), part());
     let Ok(text) = std::str::from_utf8(text) else { return };
     let values = Values { value, rest };
-    for target in [Target::PathAndQuery, Target::HeaderValue] {
+    let bodies = [Target::Json, Target::Html, Target::Text];
+    for target in [Target::PathAndQuery, Target::QueryValue, Target::HeaderValue].into_iter().chain(bodies) {
         let Ok(template) = Template::parse(text, target, Some(&[("a", false), ("rest", true)])) else { continue };
         let mut out = String::new();
         let rendered: Result<(), RenderError> = template.render(&values, &mut out);
@@ -78,6 +79,10 @@ pub fn template(bytes: &[u8]) {
                 assert!(count(&out, '?') <= count(text, '?'), "{text:?} became {out:?}");
                 assert!(count(&out, '#') <= count(text, '#'), "{text:?} became {out:?}");
             }
+            Target::QueryValue => {
+                assert!(!out.bytes().any(|byte| b"&#= ".contains(&byte)), "{text:?} became {out:?}");
+            }
+            Target::Json | Target::Html | Target::Text => {}
             Target::HeaderValue => {
                 assert!(http::HeaderValue::from_bytes(out.as_bytes()).is_ok(), "{text:?} became {out:?}");
             }
@@ -100,7 +105,8 @@ impl Scope for Values<'_> {
             | Reference::Header(_)
             | Reference::ConsumerName
             | Reference::ClientAddress
-            | Reference::Request(_) => Value::One(Cow::Borrowed(self.value)),
+            | Reference::Request(_)
+            | Reference::Error(_) => Value::One(Cow::Borrowed(self.value)),
         })
     }
 }

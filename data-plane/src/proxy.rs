@@ -8,6 +8,7 @@ mod affinity;
 mod body;
 mod catch;
 mod diagnostics;
+mod error_body;
 mod forward;
 mod forwarded;
 #[cfg(any(test, feature = "fuzzing"))]

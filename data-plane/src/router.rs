@@ -20,7 +20,7 @@ pub(crate) use live::{LiveRouter, Retired, RouterCache};
 pub(crate) use split::Splitter;
 
 use crate::{
-    filter::{Attached, Filters, Place, Telling},
+    filter::{Attached, Filters, Place, Telling, preflight_method},
     pool::Pool,
     states::States,
 };
@@ -106,14 +106,15 @@ impl Router {
         let resolver = Resolver { snapshot, pools: &pools, globals: &globals, states: &states };
         let came: Vec<_> = came.into_iter().map(|route| resolver.entry(route)).collect();
         let hosts = previous.hosts.with(&gone, &came);
-        let everywhere = globals.iter().map(|policy| Attached { place: Place::Global, owner: None, policy });
+        let everywhere =
+            globals.iter().map(|policy| Attached { place: Place::Global, owner: None, variables: &[], policy });
         let telling = Filters::build(everywhere, &states).telling().clone();
         Router { identity, snapshot: snapshot.clone(), hosts, pools, globals, telling, states }
     }
 
     /// The best of all routes that match.
     pub(crate) fn find(&self, head: &Head<'_>) -> Option<Found<'_>> {
-        let route = self.hosts.find(head)?;
+        let route = self.of_preflight(head).or_else(|| self.hosts.find(head))?;
         let path = &route.route.matches.path;
         let captures = match path {
             PathPattern::Template(_) => path.matches(head.path).unwrap_or_default(),
@@ -122,6 +123,13 @@ impl Router {
             }
         };
         Some(Found { route, captures })
+    }
+
+    // A preflight asks about a request to come: the route of that one answers, if it has a policy for it.
+    fn of_preflight(&self, head: &Head<'_>) -> Option<&Arc<RouteEntry>> {
+        let method = preflight_method(head.method, head.headers)?;
+        let route = self.hosts.find(&Head { method: &method, ..*head })?;
+        route.filters.answers_preflights().then_some(route)
     }
 
     /// What is told of a request that no route matches.

@@ -12,7 +12,7 @@ pub use host::HostPattern;
 pub(crate) use host::host_name;
 pub use path::{Captures, MAX_VARIABLES, PathPattern, PathRegex, PathTemplate, Segment};
 pub use rank::{Precedence, Rank};
-pub use value::{HeaderCondition, QueryCondition, ValueCondition, parameter};
+pub use value::{HeaderCondition, QueryCondition, ValueCondition, decode_form, parameter};
 
 use crate::{invalid::Faults, name::Name, pb};
 use http::{HeaderMap, Method};

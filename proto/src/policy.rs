@@ -5,20 +5,32 @@ mod access_log;
 mod api_key;
 mod basic;
 mod client_certificate;
+mod cors;
+mod deprecation;
 mod diagnostics;
+mod error_bodies;
 mod hsts;
 mod maintenance;
+mod request_headers;
+mod request_query;
 mod response_headers;
+mod security_headers;
 mod tracing;
 
 pub use access_log::{AccessLog, LogField, LogForm, LogPiece, LoggedHeader};
 pub use api_key::{ApiKeyPlace, ApiKeyPolicy};
 pub use basic::{Basic, Hashed};
 pub use client_certificate::{ClientCertificate, Distrust};
+pub use cors::{Cors, Origin, Origins};
+pub use deprecation::Deprecation;
 pub use diagnostics::{Diagnostics, ProxyStatus};
+pub use error_bodies::{ErrorBodies, ErrorBody};
 pub use hsts::Hsts;
 pub use maintenance::Maintenance;
+pub use request_headers::RequestHeaders;
+pub use request_query::{Parameter, RequestQuery};
 pub use response_headers::ResponseHeaders;
+pub use security_headers::SecurityHeaders;
 pub use tracing::Tracing;
 
 use crate::{
@@ -72,6 +84,18 @@ pub enum PolicyKind {
     Basic(Arc<Basic>),
     /// Know clients by the certificates that they show.
     ClientCertificate(Arc<ClientCertificate>),
+    /// Change the headers of the request.
+    RequestHeaders(Arc<RequestHeaders>),
+    /// Tell browsers what to be careful about.
+    SecurityHeaders(Arc<SecurityHeaders>),
+    /// Change the query of the request.
+    RequestQuery(Arc<RequestQuery>),
+    /// Let scripts of other origins ask.
+    Cors(Arc<Cors>),
+    /// Tell clients that what they use will go away.
+    Deprecation(Arc<Deprecation>),
+    /// Bodies of one's own for errors.
+    ErrorBodies(Arc<ErrorBodies>),
 }
 
 /// A policy where it is attached.
@@ -84,7 +108,7 @@ pub enum Attachment {
 }
 
 /// The names of all kinds, as they are written.
-pub const KIND_NAMES: [&str; 9] = [
+pub const KIND_NAMES: [&str; 15] = [
     "response_headers",
     "hsts",
     "tracing",
@@ -94,6 +118,12 @@ pub const KIND_NAMES: [&str; 9] = [
     "maintenance",
     "basic",
     "client_certificate",
+    "request_headers",
+    "security_headers",
+    "request_query",
+    "cors",
+    "deprecation",
+    "error_bodies",
 ];
 
 // === impl Policy ===
@@ -149,6 +179,24 @@ impl PolicyKind {
             Kind::ClientCertificate(message) => faults.at("client_certificate", |faults| {
                 ClientCertificate::check(message, faults).map(Arc::new).map(PolicyKind::ClientCertificate)
             }),
+            Kind::RequestHeaders(message) => faults.at("request_headers", |faults| {
+                RequestHeaders::check(message, faults).map(Arc::new).map(PolicyKind::RequestHeaders)
+            }),
+            Kind::SecurityHeaders(message) => faults.at("security_headers", |faults| {
+                SecurityHeaders::check(message, faults).map(Arc::new).map(PolicyKind::SecurityHeaders)
+            }),
+            Kind::RequestQuery(message) => faults.at("request_query", |faults| {
+                RequestQuery::check(message, faults).map(Arc::new).map(PolicyKind::RequestQuery)
+            }),
+            Kind::Cors(message) => {
+                faults.at("cors", |faults| Cors::check(message, faults).map(Arc::new).map(PolicyKind::Cors))
+            }
+            Kind::Deprecation(message) => faults.at("deprecation", |faults| {
+                Deprecation::check(message, faults).map(Arc::new).map(PolicyKind::Deprecation)
+            }),
+            Kind::ErrorBodies(message) => faults.at("error_bodies", |faults| {
+                ErrorBodies::check(message, faults).map(Arc::new).map(PolicyKind::ErrorBodies)
+            }),
         }
     }
 
@@ -156,6 +204,8 @@ impl PolicyKind {
     pub fn authenticates(&self) -> bool {
         match self {
             PolicyKind::ApiKey(_) | PolicyKind::Basic(_) | PolicyKind::ClientCertificate(_) => true,
+            PolicyKind::RequestHeaders(_) | PolicyKind::RequestQuery(_) | PolicyKind::Cors(_) => false,
+            PolicyKind::SecurityHeaders(_) | PolicyKind::Deprecation(_) | PolicyKind::ErrorBodies(_) => false,
             PolicyKind::ResponseHeaders(_)
             | PolicyKind::Hsts(_)
             | PolicyKind::Tracing(_)
@@ -172,6 +222,10 @@ impl PolicyKind {
             | PolicyKind::Maintenance(_)
             | PolicyKind::Basic(_)
             | PolicyKind::ClientCertificate(_) => true,
+            PolicyKind::Cors(_) => true,
+            // What is not changed as it should be is refused, tried out or not.
+            PolicyKind::RequestHeaders(_) | PolicyKind::RequestQuery(_) => false,
+            PolicyKind::SecurityHeaders(_) | PolicyKind::Deprecation(_) | PolicyKind::ErrorBodies(_) => false,
             PolicyKind::ResponseHeaders(_)
             | PolicyKind::Hsts(_)
             | PolicyKind::Tracing(_)
@@ -188,6 +242,9 @@ impl PolicyKind {
             | PolicyKind::Maintenance(_)
             | PolicyKind::Basic(_)
             | PolicyKind::ClientCertificate(_) => false,
+            PolicyKind::RequestHeaders(_) | PolicyKind::RequestQuery(_) => false,
+            PolicyKind::SecurityHeaders(_) | PolicyKind::Deprecation(_) => true,
+            PolicyKind::Cors(_) | PolicyKind::ErrorBodies(_) => true,
             PolicyKind::Hsts(_) | PolicyKind::Tracing(_) | PolicyKind::AccessLog(_) | PolicyKind::Diagnostics(_) => {
                 true
             }
@@ -206,6 +263,12 @@ impl PolicyKind {
             PolicyKind::Maintenance(_) => "maintenance",
             PolicyKind::Basic(_) => "basic",
             PolicyKind::ClientCertificate(_) => "client_certificate",
+            PolicyKind::RequestHeaders(_) => "request_headers",
+            PolicyKind::SecurityHeaders(_) => "security_headers",
+            PolicyKind::RequestQuery(_) => "request_query",
+            PolicyKind::Cors(_) => "cors",
+            PolicyKind::Deprecation(_) => "deprecation",
+            PolicyKind::ErrorBodies(_) => "error_bodies",
         }
     }
 }

@@ -6,6 +6,7 @@
 //!           | "claims" 1*( "." key )
 //!           | "consumer.name" | "client.address"
 //!           | "request." ( "id" | "host" | "method" | "path" | "scheme" )
+//!           | "error." ( "status" | "title" | "reason" | "detail" )
 //! key       = 1*( letter | digit | "_" | "-" ) | quoted
 //! quoted    = '"' { any character but '"' } '"'
 //! ```
@@ -13,24 +14,36 @@
 //! Each [`Target`] encodes what it takes in: a value can never become syntax. Text is checked once, when the template
 //! is parsed, against what may stand in its target; a value that cannot be encoded there is an error of the request.
 
+mod encoding;
 mod reference;
 
-pub use reference::{Reference, RequestField};
+pub use reference::{ErrorField, Reference, RequestField};
 
 use crate::path;
+use encoding::Encoding;
 use reference::reference;
 use std::borrow::Cow;
 
 /// The longest template, in bytes.
 pub const MAX_LEN: usize = 4096;
+/// The longest template of a body, in bytes.
+pub const MAX_BODY: usize = 64 * 1024;
 
 /// Where a template's result goes, and so how its values are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     /// A path, and after a `?` a query. A value becomes one segment; the rest of a path keeps its slashes.
     PathAndQuery,
+    /// The value of a parameter of a query, text and values alike.
+    QueryValue,
     /// The value of a header.
     HeaderValue,
+    /// JSON, where values stand within strings.
+    Json,
+    /// HTML, where values stand between tags or in attributes.
+    Html,
+    /// Text for people.
+    Text,
 }
 
 /// A parsed template.
@@ -71,10 +84,7 @@ pub enum RenderError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
     Text(String),
-    // A value in a path; `rest` keeps slashes.
-    Segment { reference: Reference, rest: bool },
-    QueryValue(Reference),
-    HeaderValue(Reference),
+    Value(Reference, Encoding),
 }
 
 // === impl Template ===
@@ -83,8 +93,12 @@ impl Template {
     /// Parses a template; `variables` are the names that the route's path captures, with whether each is the rest of
     /// the path. A policy does not know them, for it may stand at many routes: a name that is not captured is absent.
     pub fn parse(text: &str, target: Target, variables: Option<&[(&str, bool)]>) -> Result<Template, String> {
-        if text.len() > MAX_LEN {
-            return Err(format!("a template has at most {MAX_LEN} bytes"));
+        let most = match target {
+            Target::PathAndQuery | Target::QueryValue | Target::HeaderValue => MAX_LEN,
+            Target::Json | Target::Html | Target::Text => MAX_BODY,
+        };
+        if text.len() > most {
+            return Err(format!("a template of this kind has at most {most} bytes"));
         }
         if target == Target::PathAndQuery && !text.starts_with('/') {
             return Err("a path begins with a slash".into());
@@ -132,74 +146,31 @@ impl Template {
     /// Appends the result to `out`. A path of the result still has to be normalised.
     pub fn render(&self, scope: &impl Scope, out: &mut String) -> Result<(), RenderError> {
         for part in &self.parts {
-            let (Part::Segment { reference, .. } | Part::QueryValue(reference) | Part::HeaderValue(reference)) = part
-            else {
-                if let Part::Text(text) = part {
+            let (reference, encoding) = match part {
+                Part::Text(text) => {
                     out.push_str(text);
+                    continue;
                 }
-                continue;
+                Part::Value(reference, encoding) => (reference, *encoding),
             };
             let unencodable = || RenderError::Unencodable(reference.clone());
-            match scope.value(reference).ok_or_else(|| RenderError::Absent(reference.clone()))? {
-                Value::One(value) => part.encode(&value, out).ok_or_else(unencodable)?,
-                Value::Several(values) => {
+            match scope.value(reference) {
+                Some(Value::One(value)) => encoding.encode(&value, out).ok_or_else(unencodable)?,
+                Some(Value::Several(values)) => {
                     for (at, value) in values.iter().enumerate() {
                         if at > 0 {
                             out.push(',');
                         }
-                        part.encode_element(value, out).ok_or_else(unencodable)?;
+                        encoding.encode_element(value, out).ok_or_else(unencodable)?;
                     }
                 }
-                Value::Opaque => return Err(unencodable()),
+                Some(Value::Opaque) | None if encoding.allows_gaps() => {}
+                Some(Value::Opaque) => return Err(unencodable()),
+                None => return Err(RenderError::Absent(reference.clone())),
             }
         }
         Ok(())
     }
-}
-
-// === impl Part ===
-
-impl Part {
-    // None where the value cannot stand.
-    fn encode(&self, value: &[u8], out: &mut String) -> Option<()> {
-        match self {
-            Part::Text(_) => {}
-            Part::Segment { rest: true, .. } => {
-                for (at, segment) in value.split(|byte| *byte == b'/').enumerate() {
-                    if at > 0 {
-                        out.push('/');
-                    }
-                    push_segment(segment, out)?;
-                }
-            }
-            Part::Segment { rest: false, .. } => push_segment(value, out).filter(|()| !value.is_empty())?,
-            Part::QueryValue(_) => path::encode_segment(value, out),
-            Part::HeaderValue(_) => {
-                let text = std::str::from_utf8(value).ok()?;
-                out.push_str(Some(text).filter(|text| http::HeaderValue::from_str(text).is_ok())?);
-            }
-        }
-        Some(())
-    }
-
-    // In a header a comma would make two elements of one; elsewhere it is escaped.
-    fn encode_element(&self, value: &[u8], out: &mut String) -> Option<()> {
-        match self {
-            Part::HeaderValue(_) if value.contains(&b',') => None,
-            Part::Text(_) | Part::Segment { .. } | Part::QueryValue(_) | Part::HeaderValue(_) => {
-                self.encode(value, out)
-            }
-        }
-    }
-}
-
-// A slash, a backslash, a NUL or a dot segment would change what the path means.
-fn push_segment(segment: &[u8], out: &mut String) -> Option<()> {
-    if matches!(segment, b"." | b"..") || segment.iter().any(|byte| matches!(byte, b'/' | b'\\' | 0)) {
-        return None;
-    }
-    path::encode_segment(segment, out);
-    Some(())
 }
 
 fn part(
@@ -213,11 +184,20 @@ fn part(
         let known = variables.iter().find(|(variable, _)| variable == name);
         rest = known.ok_or_else(|| unknown_variable(name, variables))?.1;
     }
-    Ok(match target {
-        Target::PathAndQuery if in_query => Part::QueryValue(reference),
-        Target::PathAndQuery => Part::Segment { reference, rest },
-        Target::HeaderValue => Part::HeaderValue(reference),
-    })
+    let encoding = match target {
+        Target::PathAndQuery if in_query => Encoding::Query,
+        Target::PathAndQuery if rest => Encoding::Rest,
+        Target::PathAndQuery => Encoding::Segment,
+        Target::QueryValue => Encoding::Query,
+        Target::HeaderValue => Encoding::Header,
+        Target::Json => Encoding::Json,
+        Target::Html => Encoding::Html,
+        Target::Text => Encoding::Text,
+    };
+    if let (Reference::Error(_), false) = (&reference, encoding.allows_gaps()) {
+        return Err(format!("{{{reference}}}: only the body of an error knows its error"));
+    }
+    Ok(Part::Value(reference, encoding))
 }
 
 fn unknown_variable(name: &str, variables: &[(&str, bool)]) -> String {
@@ -241,6 +221,8 @@ fn push_literal(c: char, target: Target, in_query: &mut bool, literal: &mut Stri
             *in_query |= c == '?';
             literal.push(c);
         }
+        Target::QueryValue => path::encode_segment(c.encode_utf8(&mut [0; 4]).as_bytes(), literal),
+        Target::Json | Target::Html | Target::Text => literal.push(c),
     }
     Ok(())
 }
@@ -251,7 +233,7 @@ fn check_path(parts: &[Part]) -> Result<(), String> {
     for part in parts {
         match part {
             Part::Text(text) => example.push_str(text),
-            Part::Segment { .. } | Part::QueryValue(_) | Part::HeaderValue(_) => example.push('x'),
+            Part::Value(..) => example.push('x'),
         }
     }
     let path = example.split('?').next().unwrap_or_default();
@@ -312,6 +294,10 @@ mod tests {
         check("{claims.realm.roles};{claims.\"https://x.example/roles\"}", Target::HeaderValue, "a,b c;one");
         check("{consumer.name}@{client.address}", Target::HeaderValue, "shop@::1");
         check("", Target::HeaderValue, "");
+        check("{claims.realm.roles}&{query.q} é", Target::QueryValue, "a,b%20c%261%26b%3D2%20%C3%A9");
+        check("{{\"q\": \"{query.crlf}\"}}", Target::Json, "{\"q\": \"a\\u000d\\u000aX: y\"}");
+        // What is for people is better with a gap than not at all.
+        check("<p>{query.q}{query.none}{claims.object}</p>", Target::Html, "<p>1&#x26;b&#x3d;2</p>");
     }
 
     #[test]
@@ -339,6 +325,8 @@ mod tests {
         for text in ["orders", "/a b", "/a#b", "/%2f", "/a\\b", "/é"] {
             assert!(Template::parse(text, Target::PathAndQuery, Some(&[])).is_err(), "{text}");
         }
+        assert!(Template::parse("{error.status}", Target::HeaderValue, None).is_err());
+        assert!(Template::parse("{error.status}", Target::Text, None).is_ok());
         // A policy does not know what its routes capture.
         assert!(Template::parse("{path.any}", Target::HeaderValue, None).is_ok());
     }

@@ -74,15 +74,27 @@ pub(crate) fn strip_identity(headers: &mut HeaderMap) {
     claims.iter().for_each(|name| drop(headers.remove(name)));
 }
 
-/// Whether two names are one to a server that takes an underscore for a dash; `with` is in lower case and has none.
-pub(crate) fn is_alike(name: &[u8], with: &[u8]) -> bool {
-    name.len() == with.len() && begins(name, with)
+/// Takes out what has one of these names, also to a server that takes an underscore for a dash.
+pub(crate) fn remove_alike<'n>(headers: &mut HeaderMap, names: impl Iterator<Item = &'n HeaderName> + Clone) {
+    names.clone().for_each(|name| drop(headers.remove(name)));
+    // Few write underscores.
+    let has_one = |name: &HeaderName| name.as_str().contains('_');
+    if headers.keys().any(has_one) || names.clone().any(has_one) {
+        let is_meant = |sent: &HeaderName| names.clone().any(|name| is_alike(sent.as_str(), name.as_str()));
+        let meant: Vec<HeaderName> = headers.keys().filter(|name| is_meant(name)).cloned().collect();
+        meant.iter().for_each(|name| drop(headers.remove(name)));
+    }
+}
+
+fn is_alike(a: &str, b: &str) -> bool {
+    let dashed = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    a.len() == b.len() && a.bytes().map(dashed).eq(b.bytes().map(dashed))
 }
 
 fn means(pattern: &[u8], name: &[u8]) -> bool {
     match pattern.strip_suffix(b"*") {
         Some(prefix) => name.len() >= prefix.len() && begins(name, prefix),
-        None => is_alike(name, pattern),
+        None => name.len() == pattern.len() && begins(name, pattern),
     }
 }
 

@@ -48,6 +48,8 @@ impl Scope for Values<'_> {
             // Nobody has claims yet.
             Reference::Claims(_) => return None,
             Reference::ConsumerName => Cow::Borrowed(context.principals.consumer()?.name.as_str().as_bytes()),
+            // Only what answers one knows it.
+            Reference::Error(_) => return None,
             Reference::ClientAddress => Cow::Owned(context.client.to_string().into_bytes()),
             Reference::Request(field) => Cow::Borrowed(match field {
                 RequestField::Id => context.request_id.as_bytes(),

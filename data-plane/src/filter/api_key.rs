@@ -203,7 +203,7 @@ mod tests {
             shadow: false,
             kind: PolicyKind::ApiKey(kind.clone()),
         };
-        ApiKeyFilter::build(&Attached { place: Place::Route, owner: None, policy: &policy }, &kind)
+        ApiKeyFilter::build(&Attached { place: Place::Route, owner: None, variables: &[], policy: &policy }, &kind)
     }
 
     fn context(target: &'static str, headers: &[(&'static str, &str)]) -> Context {

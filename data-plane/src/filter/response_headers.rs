@@ -1,32 +1,27 @@
 //! Change the headers of the response: remove, then set, then add.
 
-use crate::context::{Context, Values};
-use http::{HeaderMap, HeaderName, HeaderValue};
-use proto::{fields::HeaderTemplate, policy::ResponseHeaders, template::Template};
+use super::header_text::HeaderText;
+use crate::context::Context;
+use http::{HeaderMap, HeaderName};
+use proto::policy::ResponseHeaders;
 
 /// The policy, alive.
 #[derive(Debug)]
 pub(crate) struct ResponseHeadersFilter {
     remove: Vec<HeaderName>,
-    set: Vec<(HeaderName, Value)>,
-    add: Vec<(HeaderName, Value)>,
-}
-
-#[derive(Debug)]
-enum Value {
-    // Made once; to put it into a response is to count a reference.
-    Literal(HeaderValue),
-    Template(Template),
+    set: Vec<(HeaderName, HeaderText)>,
+    add: Vec<(HeaderName, HeaderText)>,
 }
 
 // === impl ResponseHeadersFilter ===
 
 impl ResponseHeadersFilter {
-    pub(super) fn build(policy: &ResponseHeaders) -> ResponseHeadersFilter {
-        let build = |headers: &[HeaderTemplate]| {
-            headers.iter().map(|header| (header.name.clone(), Value::build(&header.value))).collect()
-        };
-        ResponseHeadersFilter { remove: policy.remove.clone(), set: build(&policy.set), add: build(&policy.add) }
+    pub(super) fn build(policy: &ResponseHeaders, variables: &[String]) -> ResponseHeadersFilter {
+        ResponseHeadersFilter {
+            remove: policy.remove.clone(),
+            set: HeaderText::build_all(&policy.set, variables),
+            add: HeaderText::build_all(&policy.add, variables),
+        }
     }
 
     pub(super) fn touched(&self) -> Vec<HeaderName> {
@@ -34,41 +29,19 @@ impl ResponseHeadersFilter {
         self.remove.iter().chain(written).cloned().collect()
     }
 
+    // A header whose value cannot be made is left out: the request was answered, and nothing can be refused any more.
     pub(super) fn response(&self, context: &Context, headers: &mut HeaderMap) {
         for name in &self.remove {
             headers.remove(name);
         }
-        for (name, value) in &self.set {
-            if let Some(value) = value.render(context) {
+        for (name, text) in &self.set {
+            if let Ok(Some(value)) = text.render(context) {
                 headers.insert(name, value);
             }
         }
-        for (name, value) in &self.add {
-            if let Some(value) = value.render(context) {
+        for (name, text) in &self.add {
+            if let Ok(Some(value)) = text.render(context) {
                 headers.append(name, value);
-            }
-        }
-    }
-}
-
-// === impl Value ===
-
-impl Value {
-    fn build(template: &Template) -> Value {
-        match template.as_literal().and_then(|text| HeaderValue::from_str(text).ok()) {
-            Some(value) => Value::Literal(value),
-            None => Value::Template(template.clone()),
-        }
-    }
-
-    // None where the request lacks a value, or has one that cannot stand in a header.
-    fn render(&self, context: &Context) -> Option<HeaderValue> {
-        match self {
-            Value::Literal(value) => Some(value.clone()),
-            Value::Template(template) => {
-                let mut text = String::new();
-                template.render(&Values::of(context), &mut text).ok()?;
-                HeaderValue::try_from(text).ok()
             }
         }
     }
@@ -77,11 +50,11 @@ impl Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::{Method, header};
-    use proto::template::Target;
+    use http::{HeaderValue, Method, header};
+    use proto::template::{Target, Template};
 
-    fn value(text: &str) -> Value {
-        Value::build(&Template::parse(text, Target::HeaderValue, Some(&[])).unwrap())
+    fn text(text: &str) -> HeaderText {
+        HeaderText::build(&Template::parse(text, Target::HeaderValue, None).unwrap(), &["id".to_string()])
     }
 
     #[test]
@@ -89,16 +62,17 @@ mod tests {
         let name = HeaderName::from_static;
         let filter = ResponseHeadersFilter {
             remove: vec![header::SERVER, name("x-a")],
-            set: vec![(name("x-a"), value("1")), (name("x-id"), value("<{header.x-request-id}>"))],
-            add: vec![(name("x-a"), value("2")), (name("x-none"), value("{query.none}"))],
+            set: vec![(name("x-a"), text("1")), (name("x-id"), text("<{header.x-request-id}{path.id}>"))],
+            add: vec![(name("x-a"), text("2")), (name("x-none"), text("{query.none}"))],
         };
         let mut context = Context::of_request(Method::GET, "/x?q=1");
+        context.captures.push(1, 2);
         context.headers.insert("x-request-id", HeaderValue::from_static("7"));
         let mut headers = HeaderMap::new();
         headers.insert(header::SERVER, HeaderValue::from_static("s"));
         headers.append("x-a", HeaderValue::from_static("0"));
         filter.response(&context, &mut headers);
         let all: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
-        assert_eq!(all, [("x-a", "1"), ("x-a", "2"), ("x-id", "<7>")]);
+        assert_eq!(all, [("x-a", "1"), ("x-a", "2"), ("x-id", "<7x>")]);
     }
 }

@@ -157,6 +157,7 @@ impl Filters {
                 Said::Continue => {}
                 Said::Absent(challenge) => absent.push((acting, challenge)),
                 Said::Refuse(refusal) => acting.refuse(refusal, context)?,
+                Said::Answer(_) if acting.shadow => {}
                 Said::Answer(answer) => return Ok(Some(*answer)),
             }
         }
@@ -164,11 +165,16 @@ impl Filters {
         Ok(None)
     }
 
-    /// On the way back.
+    /// Whether one of them answers preflights.
+    pub(crate) fn answers_preflights(&self) -> bool {
+        self.acting.iter().any(|acting| matches!(acting.filter, Filter::Cors(_)) && !acting.shadow)
+    }
+
+    /// On the way back; what is only tried out changes nothing.
     pub(crate) fn response(&self, context: &Context, headers: &mut HeaderMap) {
         #[cfg(test)]
         super::tests::panic_if_asked(context, "response");
-        for acting in self.acting.iter().rev() {
+        for acting in self.acting.iter().rev().filter(|acting| !acting.shadow) {
             acting.filter.response(context, headers);
         }
     }

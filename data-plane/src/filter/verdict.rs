@@ -21,7 +21,6 @@ pub(crate) enum Said {
     /// It is refused.
     Refuse(Box<Refusal>),
     /// It is answered here, and that is no refusal.
-    #[expect(dead_code, reason = "no kind answers in the place of an upstream yet")]
     Answer(Box<Answer>),
 }
 

@@ -33,6 +33,7 @@ struct Seen {
     request_id: bool,
     trace: bool,
     expect: bool,
+    origin: bool,
     // One of those that frame the body, with an underscore for the dash: many servers take them for the same.
     disguised: bool,
 }
@@ -67,6 +68,9 @@ pub(super) fn admit(
     if seen.identity && !(peer.trusted || peer.listener.trusts_identity) {
         strip_identity(&mut context.headers);
     }
+    if seen.origin {
+        context.origin = origin(&context.headers);
+    }
     if seen.trace {
         take_over_trace(context, peer.trusted || peer.listener.trusts_traces);
     }
@@ -90,6 +94,7 @@ impl Seen {
                 header::HOST => seen.hosts = headers.get_all(name).iter().count(),
                 header::VIA => seen.vias = headers.get_all(name).iter().count(),
                 header::EXPECT => seen.expect = true,
+                header::ORIGIN => seen.origin = true,
                 header::UPGRADE => (seen.upgrade, seen.hop_by_hop) = (true, true),
                 header::FORWARDED => seen.forwarding = true,
                 _ if name.as_str().starts_with('x') => {
@@ -182,6 +187,12 @@ fn expectation(headers: &mut HeaderMap) -> Result<(), Error> {
     }
     headers.remove(header::EXPECT);
     Ok(())
+}
+
+// A browser names one.
+fn origin(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut origins = headers.get_all(header::ORIGIN).iter();
+    origins.next().filter(|_| origins.next().is_none()).cloned()
 }
 
 fn passes(headers: &HeaderMap) -> Result<(), Error> {

@@ -5,7 +5,7 @@
 use super::{
     AnswerBody,
     body::Flow,
-    diagnostics,
+    diagnostics, error_body,
     local::{Found, Local, LocalRoute},
     spans::{End, spans},
     upgrade::{Wish, Wished},
@@ -98,6 +98,7 @@ impl Record {
         let Found { revision, sample, route } = self.local.find(&self.context.head(&self.peer.listener));
         self.revision = revision;
         self.route = route.as_ref().map(|(route, _)| route.clone());
+        self.context.captures = route.as_ref().map(|(_, captures)| *captures).unwrap_or_default();
         let trace = &mut self.context.trace;
         if trace.parent.is_none() {
             trace.sampled = self.local.telemetry.spans().is_on() && sample.takes(trace.id);
@@ -112,7 +113,12 @@ impl Record {
         }
         self.failure = Some((error.reason(), error.fault()));
         self.proxy_error = Some(error.proxy_error());
-        error.answer(&self.context.request_id).map(Flow::whole)
+        let mut answer = error.answer(&self.context.request_id);
+        if let Some(policy) = self.telling(|telling| telling.error_bodies.clone()) {
+            let variables = self.route.as_ref().map_or(&[][..], |route| &route.entry.variables);
+            error_body::write(&policy, &error, &self.context, variables, &mut answer);
+        }
+        answer.map(Flow::whole)
     }
 
     /// What every answer has, and then the filters, over errors too.

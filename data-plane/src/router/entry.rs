@@ -166,17 +166,13 @@ impl Drop for HeldEntry {
 impl<'a> Resolver<'a> {
     /// The route, alive.
     pub(super) fn entry(self, route: &Arc<Route>) -> Arc<RouteEntry> {
-        let variables = match &route.matches.path {
-            PathPattern::Template(template) => template.variables.clone(),
-            PathPattern::Any | PathPattern::Exact(_) | PathPattern::Prefix(_) | PathPattern::Regex(_) => Vec::new(),
-        };
         Arc::new(RouteEntry {
             name: route.name.clone(),
             label: route.matches.path.label(),
             action: self.action(route),
             filters: Filters::build(self.of_route(route), self.states),
             request_body: route.request_body,
-            variables,
+            variables: variables(route).to_vec(),
             conditional: is_conditional(&route.matches.predicates),
             holders: AtomicUsize::new(0),
             route: route.clone(),
@@ -238,15 +234,26 @@ impl<'a> Resolver<'a> {
     /// The policies of all traffic and of the route, in the order of attachment.
     pub(super) fn of_route(self, route: &'a Route) -> impl Iterator<Item = Attached<'a>> {
         let globals = self.globals.iter().map(|policy| &**policy).filter(move |policy| holds(route, policy));
-        let globals = globals.map(|policy| Attached { place: Place::Global, owner: None, policy });
+        let globals =
+            globals.map(|policy| Attached { place: Place::Global, owner: None, variables: variables(route), policy });
         let own = self.attached(&route.policies);
-        globals.chain(own.map(|policy| Attached { place: Place::Route, owner: Some(&route.name), policy }))
+        globals.chain(own.map(|policy| Attached {
+            place: Place::Route,
+            owner: Some(&route.name),
+            variables: variables(route),
+            policy,
+        }))
     }
 
     /// The policies of the upstream that hold for the route.
     pub(super) fn of_upstream(self, route: &'a Route, upstream: &'a Upstream) -> impl Iterator<Item = Attached<'a>> {
         let policies = self.attached(&upstream.policies).filter(move |policy| holds(route, policy));
-        policies.map(|policy| Attached { place: Place::Upstream, owner: Some(&upstream.name), policy })
+        policies.map(|policy| Attached {
+            place: Place::Upstream,
+            owner: Some(&upstream.name),
+            variables: variables(route),
+            policy,
+        })
     }
 
     // A checked snapshot has every policy that is referred to.
@@ -255,6 +262,14 @@ impl<'a> Resolver<'a> {
             Attachment::Ref(name) => self.snapshot.policy(name).map(|policy| &**policy),
             Attachment::Inline(policy) => Some(policy),
         })
+    }
+}
+
+/// The names that the route's path captures, in their order.
+fn variables(route: &Route) -> &[String] {
+    match &route.matches.path {
+        PathPattern::Template(template) => &template.variables,
+        PathPattern::Any | PathPattern::Exact(_) | PathPattern::Prefix(_) | PathPattern::Regex(_) => &[],
     }
 }
 

@@ -136,7 +136,8 @@ pub fn parameter(query: &str, name: &str) -> Option<Vec<u8>> {
     })
 }
 
-fn decode_form(text: &str) -> Vec<u8> {
+/// Text of a query, decoded; `+` is a space.
+pub fn decode_form(text: &str) -> Vec<u8> {
     if text.contains('+') {
         percent_decode(&text.replace('+', " ")).into_owned()
     } else {

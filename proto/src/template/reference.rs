@@ -6,7 +6,7 @@ use std::fmt;
 /// How deep a reference may reach into claims.
 const MAX_DEPTH: usize = 8;
 /// What a reference begins with.
-const ROOTS: [&str; 7] = ["path", "query", "header", "claims", "consumer", "client", "request"];
+const ROOTS: [&str; 8] = ["path", "query", "header", "claims", "consumer", "client", "request", "error"];
 const ADVICE: &str = "write a reference as {path.name}, {query.name}, {header.name}, {claims.name}, {consumer.name}, \
                       {client.address} or {request.id}";
 
@@ -27,6 +27,8 @@ pub enum Reference {
     ClientAddress,
     /// Something of the request itself.
     Request(RequestField),
+    /// Something of the error that is answered.
+    Error(ErrorField),
 }
 
 /// Something of a request itself.
@@ -44,6 +46,19 @@ pub enum RequestField {
     Scheme,
 }
 
+/// Something of an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorField {
+    /// The status, as `404`.
+    Status,
+    /// What HTTP calls that status, as `Not Found`.
+    Title,
+    /// Its label, as in the log.
+    Reason,
+    /// What is wrong, for people.
+    Detail,
+}
+
 // === impl Reference ===
 
 impl fmt::Display for Reference {
@@ -56,6 +71,7 @@ impl fmt::Display for Reference {
             Reference::ConsumerName => f.write_str("consumer.name"),
             Reference::ClientAddress => f.write_str("client.address"),
             Reference::Request(field) => write!(f, "request.{}", field.as_str()),
+            Reference::Error(field) => write!(f, "error.{}", field.as_str()),
         }
     }
 }
@@ -73,6 +89,21 @@ impl RequestField {
             RequestField::Method => "method",
             RequestField::Path => "path",
             RequestField::Scheme => "scheme",
+        }
+    }
+}
+
+// === impl ErrorField ===
+
+impl ErrorField {
+    const ALL: [ErrorField; 4] = [ErrorField::Status, ErrorField::Title, ErrorField::Reason, ErrorField::Detail];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            ErrorField::Status => "status",
+            ErrorField::Title => "title",
+            ErrorField::Reason => "reason",
+            ErrorField::Detail => "detail",
         }
     }
 }
@@ -127,6 +158,10 @@ fn of_root(root: &str, keys: Vec<&str>) -> Result<Reference, String> {
         "request" => {
             let at = known(root, one()?, RequestField::ALL.map(RequestField::as_str))?;
             Ok(Reference::Request(RequestField::ALL[at]))
+        }
+        "error" => {
+            let at = known(root, one()?, ErrorField::ALL.map(ErrorField::as_str))?;
+            Ok(Reference::Error(ErrorField::ALL[at]))
         }
         _ => Err(format!("{root:?} is not a root of references{}; {ADVICE}", did_you_mean(root, ROOTS))),
     }

@@ -22,7 +22,7 @@ pub(super) fn parameters() -> Map<String, Value> {
         });
         parameters.insert(name.into(), parameter);
     }
-    for (key, about, example) in request_headers() {
+    for (key, about, example) in headers_of_requests() {
         let name = key.trim_end_matches(OF_A_READ);
         let parameter = json!({
             "name": name, "in": "header", "description": about, "schema": {"type": "string"}, "example": example,
@@ -147,7 +147,7 @@ fn paths() -> [(&'static str, &'static str, Value, Value); 5] {
     ]
 }
 
-fn request_headers() -> [(&'static str, String, Value); 6] {
+fn headers_of_requests() -> [(&'static str, String, Value); 6] {
     [
         ("X-Request-Id", "An id for the request, up to 128 printable characters.".into(), json!("deploy-7/3")),
         ("If-Match", "Only if what is there has one of these tags: 412 otherwise.".into(), etag()),
