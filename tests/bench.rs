@@ -8,12 +8,13 @@
 mod harness;
 
 mod bench {
+    pub(crate) mod keys;
     pub(crate) mod propagation;
     pub(crate) mod routes;
     pub(crate) mod soak;
 }
 
-use bench::{propagation, routes, soak};
+use bench::{keys, propagation, routes, soak};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -25,8 +26,12 @@ fn main() -> ExitCode {
         "soak" => number(1, 1000).map(soak::run),
         "propagation" => number(1, 1000).map(propagation::run),
         "routes" => number(1, 1000).map(routes::run),
+        "keys" => number(1, 10_000).and_then(|consumers| Ok(keys::run(consumers, number(2, 100)?))),
         _ => {
-            eprintln!("usage: cargo bench --bench gateway -- soak [CHANGES] | propagation [WRITES] | routes [ROUTES]");
+            eprintln!(
+                "usage: cargo bench --bench gateway -- soak [CHANGES] | propagation [WRITES] | routes [ROUTES] | \
+                 keys [CONSUMERS [KEYS-EACH]]"
+            );
             return ExitCode::from(2);
         }
     };
