@@ -41,4 +41,9 @@ impl Consumers {
         let Found { consumer, credential, at } = directory.find(key)?;
         credential.is_good_at(second).then(|| Known { consumer: consumer.clone(), credential: at })
     }
+
+    /// Whom a policy knows by that id.
+    pub(crate) fn find_id(&self, id: &str) -> Option<Arc<Consumer>> {
+        self.0.borrow().find_id(id).cloned()
+    }
 }

@@ -21,14 +21,22 @@ pub(crate) use trace::{TRACEPARENT, TRACESTATE, Trace, hex, take_over_trace};
 pub(crate) use upload::{BodyCopy, Upload, UploadBody, UploadFault, room};
 pub(crate) use values::Values;
 
-use crate::{consumers::Consumers, principal::Principals, wire::Wire};
+use crate::{
+    consumers::Consumers,
+    principal::{Principals, Whom},
+    wire::Wire,
+};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Uri, uri::PathAndQuery};
 use ipnet::IpNet;
-use proto::matching::{Captures, Head, Scheme};
+use proto::{
+    consumer::Consumer,
+    matching::{Captures, Head, Scheme},
+};
 use std::{
     net::{IpAddr, SocketAddr},
     rc::Rc,
+    sync::Arc,
     time::Instant,
 };
 
@@ -146,6 +154,15 @@ impl Context {
             consumers: Consumers::default(),
             decisions: Vec::new(),
         }
+    }
+
+    /// Which consumer's request it is: the first of all who are proven.
+    pub(crate) fn consumer(&self) -> Option<Arc<Consumer>> {
+        self.principals.iter().find_map(|principal| match &principal.consumer {
+            Whom::Nobody => None,
+            Whom::Known(consumer) => Some(consumer.clone()),
+            Whom::Called(id) => self.consumers.find_id(id),
+        })
     }
 
     /// The path.

@@ -16,7 +16,18 @@ pub(crate) struct Principal {
     /// What the policy knows them by: the subject of a token, the name of a user.
     pub(crate) subject: Box<str>,
     /// Who it is among those whom the configuration names.
-    pub(crate) consumer: Option<Arc<Consumer>>,
+    pub(crate) consumer: Whom,
+}
+
+/// Who somebody is among the consumers.
+#[derive(Debug)]
+pub(crate) enum Whom {
+    /// Nobody of them.
+    Nobody,
+    /// This one.
+    Known(Arc<Consumer>),
+    /// Whoever has this id, if anybody: what is known of a proof that was seen before outlasts a change of who that is.
+    Called(Box<str>),
 }
 
 /// All of them: a request may carry several credentials.
@@ -33,11 +44,6 @@ impl Principals {
     /// Whether anybody is known.
     pub(crate) fn is_known(&self) -> bool {
         self.first.is_some()
-    }
-
-    /// The first who is one of those whom the configuration names.
-    pub(crate) fn consumer(&self) -> Option<&Arc<Consumer>> {
-        self.iter().find_map(|principal| principal.consumer.as_ref())
     }
 
     /// One more is known.

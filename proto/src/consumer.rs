@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const MAX_CREDENTIALS: usize = 1_000;
 /// The most groups of one consumer, and the most ids.
 pub const MAX_NAMES: usize = 64;
-/// The longest id by which an identity provider calls it.
+/// The longest id by which others know it.
 pub const MAX_ID: usize = 255;
 
 /// The field of a consumer that stays what it was where a document leaves it out.
@@ -40,7 +40,7 @@ pub struct Consumer {
     pub labels: BTreeMap<String, String>,
     /// What it belongs to; sorted.
     pub groups: Box<[Name]>,
-    /// By what identity providers call it.
+    /// By what others know it.
     pub ids: Box<[Box<str>]>,
     /// What it proves itself with.
     pub credentials: Box<[Credential]>,

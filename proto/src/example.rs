@@ -17,7 +17,7 @@ pub fn example(kind: Kind) -> Value {
             "name": "acme",
             "labels": {"team": "partners"},
             "groups": ["gold"],
-            "ids": ["https://login.example.com#acme"],
+            "ids": ["spiffe://prod/billing"],
             "credentials": [{
                 "id": "billing",
                 "expires_at": "2027-01-31T12:00:00Z",

@@ -47,7 +47,7 @@ impl Scope for Values<'_> {
             Reference::Header(name) => Cow::Borrowed(context.headers.get(name)?.as_bytes()),
             // Nobody has claims yet.
             Reference::Claims(_) => return None,
-            Reference::ConsumerName => Cow::Borrowed(context.principals.consumer()?.name.as_str().as_bytes()),
+            Reference::ConsumerName => Cow::Owned(context.consumer()?.name.as_str().into()),
             // Only what answers one knows it.
             Reference::Error(_) => return None,
             Reference::ClientAddress => Cow::Owned(context.client.to_string().into_bytes()),

@@ -11,7 +11,7 @@ use crate::{
     consumers::Known,
     context::{Context, cookie, strip_cookie},
     error::{Fault, Refusal},
-    principal::Principal,
+    principal::{Principal, Whom},
 };
 use http::{HeaderValue, StatusCode, header, uri::PathAndQuery};
 use proto::{
@@ -71,7 +71,7 @@ impl ApiKeyFilter {
             self.policy.from.iter().for_each(|place| strip(place, context));
         }
         let subject = format!("{}/{}", consumer.name, consumer.credential_id(credential)).into();
-        let (policy, consumer) = (self.name.clone(), Some(consumer));
+        let (policy, consumer) = (self.name.clone(), Whom::Known(consumer));
         context.principals.add(Rc::new(Principal { method: "api_key", policy, subject, consumer }));
         Verdict::CONTINUE
     }
@@ -245,7 +245,7 @@ mod tests {
             assert_eq!(context.target, left);
             assert!(context.headers.get("x-api-key").is_none());
             assert!(!context.headers.get("cookie").is_some_and(|value| value.to_str().unwrap().contains("key")));
-            assert_eq!(context.principals.consumer().unwrap().name.as_str(), "acme");
+            assert_eq!(context.consumer().unwrap().name.as_str(), "acme");
             let mut context = super::tests::context(target, &headers);
             assert_eq!(said(&keep, &mut context), "acme/one");
             assert_eq!((context.target.to_string(), context.headers.len()), (target.into(), headers.len()));

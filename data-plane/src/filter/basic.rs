@@ -9,7 +9,7 @@ use crate::{
     context::Context,
     error::{Fault, Refusal},
     passwords::{Checked, Passwords},
-    principal::Principal,
+    principal::{Principal, Whom},
     states::States,
 };
 use base64ct::{Base64, Encoding};
@@ -86,7 +86,7 @@ impl BasicFilter {
             method: "basic",
             policy: self.name.clone(),
             subject,
-            consumer: None,
+            consumer: Whom::Nobody,
         }));
         Said::Continue
     }

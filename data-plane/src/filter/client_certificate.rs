@@ -8,7 +8,7 @@ use super::{
 use crate::{
     context::Context,
     error::{Fault, Refusal},
-    principal::Principal,
+    principal::{Principal, Whom},
 };
 use http::{HeaderValue, StatusCode, header};
 use proto::{
@@ -43,8 +43,9 @@ impl ClientCertificateFilter {
             };
         };
         let judged = certificate.judge(&self.policy, lent.now, |chain| {
-            let subject = self.policy.identify(chain, UnixTime::now())?.into();
-            Ok(Rc::new(Principal { method: "client_certificate", policy: self.name.clone(), subject, consumer: None }))
+            let subject: Box<str> = self.policy.identify(chain, UnixTime::now())?.into();
+            let consumer = if self.policy.consumers { Whom::Called(subject.clone()) } else { Whom::Nobody };
+            Ok(Rc::new(Principal { method: "client_certificate", policy: self.name.clone(), subject, consumer }))
         });
         match judged {
             Ok(principal) => {

@@ -115,3 +115,31 @@ fn a_change_of_the_policy_meets_connections_that_stand() {
     let log = node.log();
     assert_eq!(log.iter().filter(|line| line["user.id"] == "billing.internal").count(), 2, "{log:?}");
 }
+
+#[test]
+fn a_client_is_the_consumer_that_has_its_name_and_only_where_the_policy_says_so() {
+    let authority = Authority::new();
+    let site = authority.sign("localhost");
+    let route = json!({"name": "all", "respond": {"headers": [{"name": "x-is", "value": "{consumer.name}"}]}});
+    let resources = |consumers: bool, ids: &[&str]| {
+        let consumer = (Kind::Consumer, json!({"name": "acme", "ids": ids}));
+        guarded(
+            vec![(Kind::Route, route.clone()), consumer],
+            policy(&authority, json!({"consumers": consumers})),
+            &site,
+        )
+    };
+    let node = Node::with(asking(), &resources(true, &["billing.internal"]));
+    let config = authority.client(Some(&authority.sign("billing.internal")), DEFAULT_VERSIONS);
+    let mut client = connect(&config, node.address, "localhost");
+    let (status, head, _) = ask(&mut client, "");
+    assert!(status == 200 && head.contains("x-is: acme\r\n"), "{head}");
+    // Who that is changes while the connection stands.
+    for (consumers, ids) in [(true, &["another.internal"][..]), (false, &["billing.internal"])] {
+        node.change(&resources(consumers, ids));
+        let (_, head, _) = ask(&mut client, "");
+        assert!(!head.contains("acme"), "{head}");
+    }
+    node.change(&resources(true, &["billing.internal"]));
+    assert!(ask(&mut client, "").1.contains("x-is: acme\r\n"));
+}

@@ -1,4 +1,4 @@
-//! Who has which API key, and who is called so by an identity provider: found without looking at anybody else.
+//! Who has which API key, and whom others call so: found without looking at anybody else.
 //!
 //! Kept with the configuration, for two consumers must not have the same, and nodes look into the same index. Two that
 //! follow each other share what did not change. A million keys take 16 bytes each here.
@@ -59,7 +59,7 @@ impl Directory {
         self.find_digest(&self.keyring.as_ref()?.digest(key))
     }
 
-    /// Whom an identity provider calls so.
+    /// Whom others call so.
     pub fn find_id(&self, id: &str) -> Option<&Arc<Consumer>> {
         self.ids.get(shard_of_id(id), id)
     }

@@ -27,6 +27,8 @@ const MAX_NAME: usize = 512;
 pub struct ClientCertificate {
     /// Whether clients without one pass, as nobody.
     pub optional: bool,
+    /// Whether the name is one of a consumer.
+    pub consumers: bool,
     verifier: Arc<dyn ClientCertVerifier>,
     // None: all that the authorities vouch for.
     allow: Vec<Allowed>,
@@ -66,7 +68,7 @@ enum Allowed {
 
 impl ClientCertificate {
     pub(super) fn check(message: &pb::ClientCertificate, faults: &mut Faults) -> Option<ClientCertificate> {
-        let pb::ClientCertificate { ca, crl, allow, optional } = message;
+        let pb::ClientCertificate { ca, crl, allow, optional, consumers } = message;
         let authorities = faults.at("ca", |faults| faults.take(authorities(ca)));
         let lists = faults.at("crl", |faults| faults.take(revocation_lists(crl)));
         let allow = faults.at("allow", |faults| {
@@ -78,7 +80,7 @@ impl ClientCertificate {
         });
         let (authorities, lists) = (authorities?, lists?);
         let verifier = faults.at("crl", |faults| faults.take(verifier(authorities, lists)));
-        Some(ClientCertificate { optional: *optional, verifier: verifier?, allow })
+        Some(ClientCertificate { optional: *optional, consumers: *consumers, verifier: verifier?, allow })
     }
 
     /// What the client is called, whose chain this is, its own certificate first: one of its names. Of those that are
@@ -293,7 +295,7 @@ mod tests {
 
     fn check(ca: String, crl: &str, allow: &[&str]) -> Result<ClientCertificate, Vec<String>> {
         let allow = allow.iter().map(|name| name.to_string()).collect();
-        let message = pb::ClientCertificate { ca, crl: crl.into(), allow, optional: false };
+        let message = pb::ClientCertificate { ca, crl: crl.into(), allow, optional: false, consumers: false };
         let mut faults = Faults::default();
         let policy = ClientCertificate::check(&message, &mut faults);
         let found: Vec<String> = faults.into_found().iter().map(ToString::to_string).collect();
