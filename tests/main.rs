@@ -19,6 +19,7 @@ mod diagnostics;
 mod drains;
 mod error_bodies;
 mod explain;
+mod ext_auth;
 mod harness;
 mod health;
 mod hsts;

@@ -9,6 +9,7 @@ mod basic;
 mod client_certificate;
 mod cors;
 mod deprecation;
+mod ext_auth;
 mod header_text;
 mod hsts;
 mod maintenance;
@@ -20,16 +21,17 @@ mod sequence;
 mod verdict;
 
 pub(crate) use cors::preflight_method;
-pub(crate) use sequence::{Acting, Filters, Lent, Observer, silent};
+pub(crate) use sequence::{Acting, Caller, Filters, Lent, Observer, silent};
 pub(crate) use verdict::Said;
 use verdict::Verdict;
 
-use crate::{context::Context, states::States};
+use crate::{context::Context, pool::Pool, states::States};
 use api_key::ApiKeyFilter;
 use basic::BasicFilter;
 use client_certificate::ClientCertificateFilter;
 use cors::CorsFilter;
 use deprecation::DeprecationFilter;
+use ext_auth::ExtAuthFilter;
 use hsts::HstsFilter;
 use http::{HeaderMap, HeaderName};
 use maintenance::MaintenanceFilter;
@@ -56,6 +58,8 @@ pub(crate) struct Attached<'p> {
     pub(crate) variables: &'p [String],
     /// The policy.
     pub(crate) policy: &'p Policy,
+    /// The upstream that it asks.
+    pub(crate) asks: Option<&'p Arc<Pool>>,
 }
 
 /// Where a policy is attached.
@@ -89,6 +93,7 @@ pub(crate) enum Filter {
     Hsts(HstsFilter),
     ApiKey(ApiKeyFilter),
     Maintenance(MaintenanceFilter),
+    ExtAuth(ExtAuthFilter),
     Basic(BasicFilter),
     ClientCertificate(ClientCertificateFilter),
     RequestHeaders(RequestHeadersFilter),
@@ -141,6 +146,7 @@ impl Filter {
         match &attached.policy.kind {
             PolicyKind::ApiKey(policy) => Some(Filter::ApiKey(ApiKeyFilter::build(attached, policy))),
             PolicyKind::Maintenance(policy) => Some(Filter::Maintenance(MaintenanceFilter::build(policy))),
+            PolicyKind::ExtAuth(policy) => Some(Filter::ExtAuth(ExtAuthFilter::build(attached, policy))),
             PolicyKind::Basic(policy) => Some(Filter::Basic(BasicFilter::build(attached, policy, states))),
             PolicyKind::ClientCertificate(policy) => {
                 Some(Filter::ClientCertificate(ClientCertificateFilter::build(attached, policy)))
@@ -185,15 +191,23 @@ impl Filter {
             Filter::Maintenance(_) => Stage::Address,
             Filter::ApiKey(_) | Filter::Basic(_) | Filter::ClientCertificate(_) => Stage::Authenticate,
             Filter::Cors(_) => Stage::Cors,
+            Filter::ExtAuth(_) => Stage::Authorize,
             Filter::ResponseHeaders(_) | Filter::Hsts(_) => Stage::Transform,
             Filter::RequestHeaders(_) | Filter::RequestQuery(_) => Stage::Transform,
             Filter::SecurityHeaders(_) | Filter::Deprecation(_) => Stage::Transform,
         }
     }
 
+    /// The upstream that it asks.
+    pub(crate) fn asks(&self) -> Option<&Arc<Pool>> {
+        let Filter::ExtAuth(filter) = self else { return None };
+        filter.pool()
+    }
+
     /// What only a running node knows, and what it says depends on; `None` where the request tells all.
     pub(crate) fn depends_on(&self) -> Option<String> {
         match self {
+            Filter::ExtAuth(filter) => Some(filter.depends_on()),
             Filter::Basic(_) => Some("passwords, which only nodes check".into()),
             Filter::ClientCertificate(_) => Some("the certificate that the client shows when it connects".into()),
             Filter::ResponseHeaders(_) | Filter::Hsts(_) | Filter::ApiKey(_) | Filter::Maintenance(_) => None,
@@ -203,9 +217,10 @@ impl Filter {
     }
 
     /// On the way in: whether the request goes on.
-    pub(crate) fn request<'a>(&'a self, context: &'a mut Context, lent: Lent) -> Verdict<'a> {
+    pub(crate) fn request<'a>(&'a self, context: &'a mut Context, lent: Lent<'a>) -> Verdict<'a> {
         match self {
             Filter::Maintenance(filter) => filter.request(context),
+            Filter::ExtAuth(filter) => filter.request(context, lent),
             Filter::Basic(filter) => filter.request(context, lent),
             Filter::ClientCertificate(filter) => filter.request(context, lent),
             Filter::ApiKey(filter) => filter.request(context),
@@ -223,7 +238,11 @@ impl Filter {
         match self {
             Filter::ResponseHeaders(filter) => filter.touched(),
             Filter::Hsts(filter) => filter.touched(),
-            Filter::ApiKey(_) | Filter::Maintenance(_) | Filter::Basic(_) | Filter::ClientCertificate(_) => Vec::new(),
+            Filter::ApiKey(_)
+            | Filter::Maintenance(_)
+            | Filter::ExtAuth(_)
+            | Filter::Basic(_)
+            | Filter::ClientCertificate(_) => Vec::new(),
             Filter::SecurityHeaders(filter) => filter.touched(),
             Filter::Cors(filter) => filter.touched(),
             Filter::Deprecation(filter) => filter.touched(),
@@ -236,7 +255,11 @@ impl Filter {
         match self {
             Filter::ResponseHeaders(filter) => filter.response(context, headers),
             Filter::Hsts(filter) => filter.response(context, headers),
-            Filter::ApiKey(_) | Filter::Maintenance(_) | Filter::Basic(_) | Filter::ClientCertificate(_) => {}
+            Filter::ApiKey(_)
+            | Filter::Maintenance(_)
+            | Filter::ExtAuth(_)
+            | Filter::Basic(_)
+            | Filter::ClientCertificate(_) => {}
             Filter::SecurityHeaders(filter) => filter.response(headers),
             Filter::Cors(filter) => filter.response(context, headers),
             Filter::Deprecation(filter) => filter.response(headers),

@@ -79,8 +79,8 @@ async fn serve(record: &mut Record, body: RequestBody) -> Result<Response<Flow>,
         return Err(Error::Overloaded);
     }
     let (route, captures) = record.find().ok_or(Error::NoRoute)?;
-    let lent = record.lent();
-    if let Some(answer) = route.entry.filters.request(&mut record.context, lent).await? {
+    let (context, lent) = record.asked();
+    if let Some(answer) = route.entry.filters.request(context, lent).await? {
         return Ok(answer.map(Flow::whole));
     }
     match &route.entry.action {

@@ -92,6 +92,7 @@ impl Router {
         let before = &previous.snapshot;
         let mut changed = snapshot.differing(before);
         changed.extend(renewed(snapshot, before, &changed));
+        changed.extend(asking(snapshot, before, &changed));
         let is_global = |key| [snapshot, before].into_iter().any(|snapshot| is_global(snapshot, key));
         let (globals, affected) = match changed.iter().any(is_global) {
             true => (globals(snapshot), None),
@@ -106,8 +107,13 @@ impl Router {
         let resolver = Resolver { snapshot, pools: &pools, globals: &globals, states: &states };
         let came: Vec<_> = came.into_iter().map(|route| resolver.entry(route)).collect();
         let hosts = previous.hosts.with(&gone, &came);
-        let everywhere =
-            globals.iter().map(|policy| Attached { place: Place::Global, owner: None, variables: &[], policy });
+        let everywhere = globals.iter().map(|policy| Attached {
+            place: Place::Global,
+            owner: None,
+            variables: &[],
+            policy,
+            asks: None,
+        });
         let telling = Filters::build(everywhere, &states).telling().clone();
         Router { identity, snapshot: snapshot.clone(), hosts, pools, globals, telling, states }
     }
@@ -189,6 +195,13 @@ fn renewed(snapshot: &Snapshot, before: &Snapshot, changed: &BTreeSet<ResourceKe
     stood.flat_map(|key| snapshot.referrers(key)).cloned().collect()
 }
 
+/// The policies that ask an upstream which is not what it was, and so are not what they were.
+fn asking(snapshot: &Snapshot, before: &Snapshot, changed: &BTreeSet<ResourceKey>) -> Vec<ResourceKey> {
+    let upstreams = changed.iter().filter(|key| key.kind == Kind::Upstream && before.get(key).is_some());
+    let referrers = upstreams.flat_map(|key| snapshot.referrers(key));
+    referrers.filter(|key| key.kind == Kind::Policy).cloned().collect()
+}
+
 /// The pools after a change. One whose upstream is what it was stays; another takes over its endpoints.
 fn pools(previous: &Names<Pool>, snapshot: &Snapshot, changed: &BTreeSet<ResourceKey>) -> Names<Pool> {
     let mut pools = previous.clone();
@@ -222,8 +235,8 @@ fn affected<'s>(snapshot: &'s Snapshot, changed: &'s BTreeSet<ResourceKey>) -> O
             Kind::Route => {
                 affected.insert(key);
             }
-            Kind::Upstream => affected.extend(snapshot.referrers(key)),
-            Kind::Policy => {
+            // Policies that ask an upstream are among what changed; those that stand inside another are found here.
+            Kind::Upstream | Kind::Policy => {
                 for referrer in snapshot.referrers(key) {
                     match referrer.kind {
                         Kind::Route => {

@@ -9,6 +9,7 @@ mod cors;
 mod deprecation;
 mod diagnostics;
 mod error_bodies;
+mod ext_auth;
 mod hsts;
 mod maintenance;
 mod request_headers;
@@ -25,6 +26,7 @@ pub use cors::{Cors, Origin, Origins};
 pub use deprecation::Deprecation;
 pub use diagnostics::{Diagnostics, ProxyStatus};
 pub use error_bodies::{ErrorBodies, ErrorBody};
+pub use ext_auth::ExtAuth;
 pub use hsts::Hsts;
 pub use maintenance::Maintenance;
 pub use request_headers::RequestHeaders;
@@ -38,6 +40,7 @@ use crate::{
     invalid::{Faults, did_you_mean},
     name::Name,
     pb,
+    resource::{self, ResourceKey},
 };
 use pb::policy::Kind;
 use std::{
@@ -80,6 +83,8 @@ pub enum PolicyKind {
     ApiKey(Arc<ApiKeyPolicy>),
     /// For a while serve nobody.
     Maintenance(Arc<Maintenance>),
+    /// Ask an authorization server about each request.
+    ExtAuth(Arc<ExtAuth>),
     /// Know clients by a name and a password.
     Basic(Arc<Basic>),
     /// Know clients by the certificates that they show.
@@ -108,7 +113,7 @@ pub enum Attachment {
 }
 
 /// The names of all kinds, as they are written.
-pub const KIND_NAMES: [&str; 15] = [
+pub const KIND_NAMES: [&str; 16] = [
     "response_headers",
     "hsts",
     "tracing",
@@ -116,6 +121,7 @@ pub const KIND_NAMES: [&str; 15] = [
     "diagnostics",
     "api_key",
     "maintenance",
+    "ext_auth",
     "basic",
     "client_certificate",
     "request_headers",
@@ -146,6 +152,12 @@ impl Policy {
         let (labels, global, kind) = (message.labels.clone(), message.global.is_some(), kind?);
         Some(Policy { name: name?, labels, global, shadow: check_shadow(message, &kind, faults), kind })
     }
+
+    /// What it refers to, and the pointer of the reference.
+    pub fn reference(&self) -> Option<(ResourceKey, &'static str)> {
+        let (upstream, pointer) = self.kind.upstream()?;
+        Some((ResourceKey::new(resource::Kind::Upstream, upstream.clone()), pointer))
+    }
 }
 
 // === impl PolicyKind ===
@@ -173,6 +185,9 @@ impl PolicyKind {
             Kind::Maintenance(message) => faults.at("maintenance", |faults| {
                 Maintenance::check(message, faults).map(Arc::new).map(PolicyKind::Maintenance)
             }),
+            Kind::ExtAuth(message) => {
+                faults.at("ext_auth", |faults| ExtAuth::check(message, faults).map(Arc::new).map(PolicyKind::ExtAuth))
+            }
             Kind::Basic(message) => {
                 faults.at("basic", |faults| Basic::check(message, faults).map(Arc::new).map(PolicyKind::Basic))
             }
@@ -211,6 +226,7 @@ impl PolicyKind {
             | PolicyKind::Tracing(_)
             | PolicyKind::AccessLog(_)
             | PolicyKind::Diagnostics(_)
+            | PolicyKind::ExtAuth(_)
             | PolicyKind::Maintenance(_) => false,
         }
     }
@@ -220,6 +236,7 @@ impl PolicyKind {
         match self {
             PolicyKind::ApiKey(_)
             | PolicyKind::Maintenance(_)
+            | PolicyKind::ExtAuth(_)
             | PolicyKind::Basic(_)
             | PolicyKind::ClientCertificate(_) => true,
             PolicyKind::Cors(_) => true,
@@ -240,6 +257,7 @@ impl PolicyKind {
             PolicyKind::ResponseHeaders(_)
             | PolicyKind::ApiKey(_)
             | PolicyKind::Maintenance(_)
+            | PolicyKind::ExtAuth(_)
             | PolicyKind::Basic(_)
             | PolicyKind::ClientCertificate(_) => false,
             PolicyKind::RequestHeaders(_) | PolicyKind::RequestQuery(_) => false,
@@ -249,6 +267,12 @@ impl PolicyKind {
                 true
             }
         }
+    }
+
+    /// The upstream that it asks, and where it names it.
+    pub fn upstream(&self) -> Option<(&Name, &'static str)> {
+        let PolicyKind::ExtAuth(policy) = self else { return None };
+        Some((&policy.upstream, "/ext_auth/upstream"))
     }
 
     /// The kind's name, as it is written.
@@ -261,6 +285,7 @@ impl PolicyKind {
             PolicyKind::Diagnostics(_) => "diagnostics",
             PolicyKind::ApiKey(_) => "api_key",
             PolicyKind::Maintenance(_) => "maintenance",
+            PolicyKind::ExtAuth(_) => "ext_auth",
             PolicyKind::Basic(_) => "basic",
             PolicyKind::ClientCertificate(_) => "client_certificate",
             PolicyKind::RequestHeaders(_) => "request_headers",
@@ -297,11 +322,11 @@ impl Attachment {
         })
     }
 
-    /// The name it refers to.
-    pub fn reference(&self) -> Option<&Name> {
+    /// What it refers to, and the pointer of the reference.
+    pub fn reference(&self) -> Option<(ResourceKey, &'static str)> {
         match self {
-            Attachment::Ref(name) => Some(name),
-            Attachment::Inline(_) => None,
+            Attachment::Ref(name) => Some((ResourceKey::new(resource::Kind::Policy, name.clone()), "/ref")),
+            Attachment::Inline(policy) => policy.reference(),
         }
     }
 

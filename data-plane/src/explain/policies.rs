@@ -55,7 +55,7 @@ impl<'r> Asked<'r> {
         let mut decisions = vec!["not_reached"; filters.acting().len()];
         let shadows = filters.acting().iter().map(|acting| acting.shadow).collect();
         let mut listener = Listener { decisions: &mut decisions, depends, shadows };
-        let asked = filters.walk(context, Lent { now: Instant::now() }, &mut listener).now_or_never();
+        let asked = filters.walk(context, Lent { now: Instant::now(), caller: None }, &mut listener).now_or_never();
         self.0.push(Group { upstream, silent: silent(policies), filters, decisions });
         // Whoever would have to ask somebody says that it depends on them, and is not asked.
         asked.unwrap_or(Ok(None))

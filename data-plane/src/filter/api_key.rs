@@ -203,7 +203,10 @@ mod tests {
             shadow: false,
             kind: PolicyKind::ApiKey(kind.clone()),
         };
-        ApiKeyFilter::build(&Attached { place: Place::Route, owner: None, variables: &[], policy: &policy }, &kind)
+        ApiKeyFilter::build(
+            &Attached { place: Place::Route, owner: None, variables: &[], policy: &policy, asks: None },
+            &kind,
+        )
     }
 
     fn context(target: &'static str, headers: &[(&'static str, &str)]) -> Context {

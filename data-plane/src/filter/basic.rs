@@ -52,7 +52,7 @@ impl BasicFilter {
         }
     }
 
-    pub(super) fn request<'a>(&'a self, context: &'a mut Context, lent: Lent) -> Verdict<'a> {
+    pub(super) fn request<'a>(&'a self, context: &'a mut Context, lent: Lent<'_>) -> Verdict<'a> {
         let mut memory = [0; MAX_CREDENTIALS];
         let decoded = match carried(&context.headers) {
             Carried::None if self.policy.optional => return Verdict::CONTINUE,

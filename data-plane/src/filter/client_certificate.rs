@@ -35,7 +35,7 @@ impl ClientCertificateFilter {
         ClientCertificateFilter { name: attached.policy.name.clone(), policy: policy.clone() }
     }
 
-    pub(super) fn request(&self, context: &mut Context, lent: Lent) -> Verdict<'static> {
+    pub(super) fn request(&self, context: &mut Context, lent: Lent<'_>) -> Verdict<'static> {
         let Some(certificate) = &context.certificate else {
             return match self.policy.optional {
                 true => Verdict::CONTINUE,

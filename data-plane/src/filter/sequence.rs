@@ -12,13 +12,14 @@ use super::{
     verdict::{Challenge, Said, Verdict},
 };
 use crate::{
-    context::{Answer, Context, Decision},
+    context::{Answer, Context, Decision, Peer},
     error::{Error, Refusal},
+    pool::Upstreams,
     states::States,
 };
 use http::HeaderMap;
 use proto::{name::Name, policy::Policy};
-use std::time::Instant;
+use std::{rc::Rc, time::Instant};
 
 /// The filters of a route or of an upstream, in stage order, and what is told of its requests.
 #[derive(Debug, Default)]
@@ -45,10 +46,21 @@ pub(crate) struct Acting {
 }
 
 /// What a worker lends to filters while they are asked.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Lent {
+#[derive(Clone, Copy)]
+pub(crate) struct Lent<'l> {
     /// When the request came.
     pub(crate) now: Instant,
+    /// What calls to upstreams need; `None` where nothing is called, as when somebody explains.
+    pub(crate) caller: Option<Caller<'l>>,
+}
+
+/// What calls to upstreams need.
+#[derive(Clone, Copy)]
+pub(crate) struct Caller<'l> {
+    /// What the worker has of them.
+    pub(crate) upstreams: &'l Upstreams,
+    /// On whose behalf.
+    pub(crate) peer: &'l Rc<Peer>,
 }
 
 /// Whoever looks on while filters are asked.
@@ -126,7 +138,7 @@ impl Filters {
     }
 
     /// On the way in: an answer where one of them answers itself, and the error of the one that refuses.
-    pub(crate) async fn request(&self, context: &mut Context, lent: Lent) -> Result<Option<Answer>, Error> {
+    pub(crate) async fn request(&self, context: &mut Context, lent: Lent<'_>) -> Result<Option<Answer>, Error> {
         #[cfg(test)]
         super::tests::panic_if_asked(context, "request");
         self.walk(context, lent, &mut ()).await
@@ -136,7 +148,7 @@ impl Filters {
     pub(crate) async fn walk<O: Observer>(
         &self,
         context: &mut Context,
-        lent: Lent,
+        lent: Lent<'_>,
         observer: &mut O,
     ) -> Result<Option<Answer>, Error> {
         // Who found no credential, and how one is given.

@@ -55,8 +55,8 @@ pub(super) async fn forward(
     record.side = Some(at);
     // There are as many as the route has upstreams.
     let (side, pool) = forward.sides.get(at).zip(route.pools.get(at)).ok_or(Error::NoEndpoint)?;
-    let lent = record.lent();
-    if let Some(answer) = side.filters.request(&mut record.context, lent).await? {
+    let (context, lent) = record.asked();
+    if let Some(answer) = side.filters.request(context, lent).await? {
         return Ok(answer.map(Flow::whole));
     }
     let limit = route.entry.request_body.unwrap_or(record.local.settings.max_request_body);

@@ -59,6 +59,8 @@ pub(crate) struct LocalRoute {
     pub(crate) calls: Vec<Rc<CallSeries>>,
     /// Of the upstream that gets copies.
     pub(crate) mirror: Option<Rc<LocalPool>>,
+    // Of those that policies ask: held, so that their connections stay.
+    _asked: Vec<Rc<LocalPool>>,
 }
 
 /// What the router says of a request.
@@ -152,8 +154,9 @@ impl Local {
                 ),
                 Action::Redirect(_) | Action::Respond(_) => (Vec::new(), Vec::new(), None),
             };
+            let asked = entry.asks().map(|pool| self.upstreams.local(pool)).collect();
             let series = self.counters.route(&entry.name, &entry.label);
-            Rc::new(LocalRoute { entry: HeldEntry::new(entry), series, pools, calls, mirror })
+            Rc::new(LocalRoute { entry: HeldEntry::new(entry), series, pools, calls, mirror, _asked: asked })
         });
         local.clone()
     }

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     context::{Context, Peer, RequestBody, Upload, X_REQUEST_ID},
     error::{Error, Fault, ProxyError},
-    filter::{Lent, Telling},
+    filter::{Caller, Lent, Telling},
     pool::{Attempts, DownloadFault, TryEnd},
     router::Action,
     telemetry::{
@@ -229,9 +229,15 @@ impl Record {
         self.revision
     }
 
-    /// What filters get while they are asked.
-    pub(super) fn lent(&self) -> Lent {
-        Lent { now: self.started }
+    /// What filters get while they are asked about another request, made from this one.
+    pub(super) fn lent(&self) -> Lent<'_> {
+        Lent { now: self.started, caller: Some(Caller { upstreams: &self.local.upstreams, peer: &self.peer }) }
+    }
+
+    /// What filters judge, and what they get while they are asked.
+    pub(super) fn asked(&mut self) -> (&mut Context, Lent<'_>) {
+        let caller = Caller { upstreams: &self.local.upstreams, peer: &self.peer };
+        (&mut self.context, Lent { now: self.started, caller: Some(caller) })
     }
 
     /// When its first byte came.

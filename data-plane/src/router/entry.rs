@@ -16,6 +16,7 @@ use proto::{
     upstream::{Protocol, Timeouts, Upstream},
 };
 use std::{
+    iter,
     ops::Deref,
     sync::{
         Arc,
@@ -111,6 +112,16 @@ pub(super) struct Resolver<'a> {
 // === impl RouteEntry ===
 
 impl RouteEntry {
+    /// The upstreams that its policies ask.
+    pub(crate) fn asks(&self) -> impl Iterator<Item = &Arc<Pool>> {
+        let sides: &[Side] = match &self.action {
+            Action::Forward(forward) => &forward.sides,
+            Action::Redirect(_) | Action::Respond(_) => &[],
+        };
+        let filters = iter::once(&self.filters).chain(sides.iter().map(|side| &side.filters));
+        filters.flat_map(|filters| filters.acting()).filter_map(|acting| acting.filter.asks())
+    }
+
     /// Whether all conditions besides host and path hold.
     pub(super) fn holds(&self, head: &Head<'_>) -> bool {
         !self.conditional || self.route.matches.predicates.hold(head).is_ok()
@@ -234,26 +245,21 @@ impl<'a> Resolver<'a> {
     /// The policies of all traffic and of the route, in the order of attachment.
     pub(super) fn of_route(self, route: &'a Route) -> impl Iterator<Item = Attached<'a>> {
         let globals = self.globals.iter().map(|policy| &**policy).filter(move |policy| holds(route, policy));
-        let globals =
-            globals.map(|policy| Attached { place: Place::Global, owner: None, variables: variables(route), policy });
+        let globals = globals.map(move |policy| self.attach(route, (Place::Global, None), policy));
         let own = self.attached(&route.policies);
-        globals.chain(own.map(|policy| Attached {
-            place: Place::Route,
-            owner: Some(&route.name),
-            variables: variables(route),
-            policy,
-        }))
+        globals.chain(own.map(move |policy| self.attach(route, (Place::Route, Some(&route.name)), policy)))
     }
 
     /// The policies of the upstream that hold for the route.
     pub(super) fn of_upstream(self, route: &'a Route, upstream: &'a Upstream) -> impl Iterator<Item = Attached<'a>> {
         let policies = self.attached(&upstream.policies).filter(move |policy| holds(route, policy));
-        policies.map(|policy| Attached {
-            place: Place::Upstream,
-            owner: Some(&upstream.name),
-            variables: variables(route),
-            policy,
-        })
+        policies.map(move |policy| self.attach(route, (Place::Upstream, Some(&upstream.name)), policy))
+    }
+
+    // A checked snapshot has the upstream that a policy asks.
+    fn attach(self, route: &'a Route, (place, owner): (Place, Option<&'a Name>), policy: &'a Policy) -> Attached<'a> {
+        let asks = policy.kind.upstream().and_then(|(name, _)| self.pools.get(name.as_str()));
+        Attached { place, owner, variables: variables(route), policy, asks }
     }
 
     // A checked snapshot has every policy that is referred to.

@@ -108,15 +108,18 @@ impl Checked {
     pub fn references(&self) -> Vec<(ResourceKey, String)> {
         let attached = |policies: &[Attachment]| -> Vec<(ResourceKey, String)> {
             let reference = |(at, attachment): (usize, &Attachment)| {
-                let name = attachment.reference()?.clone();
-                Some((ResourceKey::new(Kind::Policy, name), format!("/policies/{at}/ref")))
+                let (key, pointer) = attachment.reference()?;
+                Some((key, format!("/policies/{at}{pointer}")))
             };
             policies.iter().enumerate().filter_map(reference).collect()
         };
         match self {
             // What a test expects need not be there: then it is broken, and that is told.
             Checked::Certificate(_) | Checked::Consumer(_) | Checked::Keyring(_) => Vec::new(),
-            Checked::Policy(_) | Checked::Test(_) => Vec::new(),
+            Checked::Test(_) => Vec::new(),
+            Checked::Policy(policy) => {
+                policy.reference().into_iter().map(|(key, pointer)| (key, pointer.to_string())).collect()
+            }
             Checked::Upstream(upstream) => {
                 let certificate = upstream.tls.as_ref().and_then(|tls| tls.client_certificate.clone());
                 let certificate =
