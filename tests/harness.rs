@@ -5,6 +5,7 @@
 
 pub(crate) mod admin;
 pub(crate) mod http;
+pub(crate) mod issuer;
 pub(crate) mod load;
 pub(crate) mod meddler;
 pub(crate) mod ports;

@@ -23,6 +23,7 @@ mod ext_auth;
 mod harness;
 mod health;
 mod hsts;
+mod jwt;
 mod limits;
 mod log_level;
 mod maintenance;

@@ -6,8 +6,10 @@
 mod threads;
 
 use crate::{
+    fetch::Fetcher,
     listener::{self, Listener},
     memory::Memory,
+    pool::Resolver,
     router::{LiveRouter, Router},
     settings::Settings,
     snapshot::{
@@ -103,12 +105,16 @@ pub async fn build(settings: Settings, log_level: Arc<dyn LogLevel>) -> anyhow::
     let workers = Workers::start(&settings, listeners, &live, &telemetry).context("failed to start the workers")?;
     threads.build(builder)?;
     let memory = Memory::new(settings.max_memory);
+    let resolver = Resolver::system();
+    let fetcher = Fetcher::new(&settings, resolver.clone()).context("failed to read --fetch-ca")?;
     let control = Control {
         source,
         status_listener,
         telemetry: telemetry.clone(),
         router: live,
         status: status.clone(),
+        resolver,
+        fetcher,
         log_level,
         memory,
     };

@@ -12,6 +12,7 @@ mod deprecation;
 mod ext_auth;
 mod header_text;
 mod hsts;
+mod jwt;
 mod maintenance;
 mod request_headers;
 mod request_query;
@@ -21,6 +22,7 @@ mod sequence;
 mod verdict;
 
 pub(crate) use cors::preflight_method;
+pub(crate) use jwt::token_counts;
 pub(crate) use sequence::{Acting, Caller, Filters, Lent, Observer, silent};
 pub(crate) use verdict::Said;
 use verdict::Verdict;
@@ -34,6 +36,7 @@ use deprecation::DeprecationFilter;
 use ext_auth::ExtAuthFilter;
 use hsts::HstsFilter;
 use http::{HeaderMap, HeaderName};
+use jwt::JwtFilter;
 use maintenance::MaintenanceFilter;
 use proto::{
     name::Name,
@@ -94,6 +97,7 @@ pub(crate) enum Filter {
     ApiKey(ApiKeyFilter),
     Maintenance(MaintenanceFilter),
     ExtAuth(ExtAuthFilter),
+    Jwt(JwtFilter),
     Basic(BasicFilter),
     ClientCertificate(ClientCertificateFilter),
     RequestHeaders(RequestHeadersFilter),
@@ -144,6 +148,7 @@ impl Filter {
     // A kind that remembers something takes it over from `states`.
     fn build(attached: &Attached<'_>, states: &States, telling: &mut Telling) -> Option<Filter> {
         match &attached.policy.kind {
+            PolicyKind::Jwt(policy) => Some(Filter::Jwt(JwtFilter::build(attached, policy, states))),
             PolicyKind::ApiKey(policy) => Some(Filter::ApiKey(ApiKeyFilter::build(attached, policy))),
             PolicyKind::Maintenance(policy) => Some(Filter::Maintenance(MaintenanceFilter::build(policy))),
             PolicyKind::ExtAuth(policy) => Some(Filter::ExtAuth(ExtAuthFilter::build(attached, policy))),
@@ -188,6 +193,7 @@ impl Filter {
     /// When it acts.
     pub(crate) fn stage(&self) -> Stage {
         match self {
+            Filter::Jwt(_) => Stage::Authenticate,
             Filter::Maintenance(_) => Stage::Address,
             Filter::ApiKey(_) | Filter::Basic(_) | Filter::ClientCertificate(_) => Stage::Authenticate,
             Filter::Cors(_) => Stage::Cors,
@@ -208,6 +214,7 @@ impl Filter {
     pub(crate) fn depends_on(&self) -> Option<String> {
         match self {
             Filter::ExtAuth(filter) => Some(filter.depends_on()),
+            Filter::Jwt(filter) => filter.depends_on(),
             Filter::Basic(_) => Some("passwords, which only nodes check".into()),
             Filter::ClientCertificate(_) => Some("the certificate that the client shows when it connects".into()),
             Filter::ResponseHeaders(_) | Filter::Hsts(_) | Filter::ApiKey(_) | Filter::Maintenance(_) => None,
@@ -219,6 +226,7 @@ impl Filter {
     /// On the way in: whether the request goes on.
     pub(crate) fn request<'a>(&'a self, context: &'a mut Context, lent: Lent<'a>) -> Verdict<'a> {
         match self {
+            Filter::Jwt(filter) => filter.request(context),
             Filter::Maintenance(filter) => filter.request(context),
             Filter::ExtAuth(filter) => filter.request(context, lent),
             Filter::Basic(filter) => filter.request(context, lent),
@@ -236,6 +244,7 @@ impl Filter {
     /// The headers of an answer that it may change.
     pub(crate) fn touched(&self) -> Vec<HeaderName> {
         match self {
+            Filter::Jwt(_) => Vec::new(),
             Filter::ResponseHeaders(filter) => filter.touched(),
             Filter::Hsts(filter) => filter.touched(),
             Filter::ApiKey(_)
@@ -253,6 +262,7 @@ impl Filter {
     /// On the way back.
     pub(crate) fn response(&self, context: &Context, headers: &mut HeaderMap) {
         match self {
+            Filter::Jwt(_) => {}
             Filter::ResponseHeaders(filter) => filter.response(context, headers),
             Filter::Hsts(filter) => filter.response(context, headers),
             Filter::ApiKey(_)

@@ -5,8 +5,8 @@
 //! that may take its time (the control stream, building routers, the status port) happens on other threads.
 //!
 //! Floors, top to bottom; no import runs back up: app → upkeep, memory → status, snapshot → explain, worker → listener →
-//! tls, proxy → router → filter, pool → telemetry → error → context → inbound → chunked, drain, jose, json, tunnel →
-//! principal, states, wire, settings.
+//! tls, proxy → router → filter → issuer_keys → fetch → pool → telemetry → error → context → inbound → chunked, drain,
+//! jose, json, remote, tunnel → principal, states, wire, settings.
 
 pub mod app;
 mod chunked;
@@ -16,13 +16,14 @@ mod drain;
 mod encoding;
 mod error;
 pub mod explain;
+mod fetch;
 #[cfg(feature = "figures")]
 pub mod figures;
 mod filter;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod inbound;
-#[allow(dead_code, unused_imports, reason = "the policy that reads tokens is on its way")]
+mod issuer_keys;
 mod jose;
 mod json;
 mod listener;
@@ -32,11 +33,11 @@ mod pieces;
 mod pool;
 mod principal;
 mod proxy;
+mod remote;
 mod router;
 pub mod settings;
 mod snapshot;
 pub mod sources;
-#[cfg_attr(not(test), expect(dead_code, reason = "no kind of policy remembers anything yet"))]
 mod states;
 mod status;
 mod telemetry;

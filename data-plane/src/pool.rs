@@ -43,6 +43,7 @@ pub(crate) use rendezvous::{Contender, KeyHash, seed};
 pub(crate) use resolve::{Resolver, resolve};
 pub(crate) use session::SessionId;
 pub(crate) use switch::{Switched, Upgrade};
+pub(crate) use tls::system_roots;
 
 use budget::Budget;
 use circuit::Circuit;

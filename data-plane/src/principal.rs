@@ -1,7 +1,7 @@
 //! Whose request it is, once that is proven: a policy that authenticates says so, and others go by it. Nothing that a
 //! client only claims ever gets here.
 
-use proto::{consumer::Consumer, name::Name};
+use proto::{claims::Claims, consumer::Consumer, name::Name};
 use std::{rc::Rc, sync::Arc};
 
 /// Somebody whose request it is, as one policy proved it.
@@ -17,6 +17,8 @@ pub(crate) struct Principal {
     pub(crate) subject: Box<str>,
     /// Who it is among those whom the configuration names.
     pub(crate) consumer: Whom,
+    /// What else is said of them, and proven.
+    pub(crate) claims: Claims,
 }
 
 /// Who somebody is among the consumers.
@@ -36,6 +38,15 @@ pub(crate) struct Principals {
     // Hardly ever there are more, and what is known of a token that was seen before is shared, not made anew.
     first: Option<Rc<Principal>>,
     more: Vec<Rc<Principal>>,
+}
+
+// === impl Principal ===
+
+impl Principal {
+    /// Somebody of whom no more is known.
+    pub(crate) fn new(method: &'static str, policy: Name, subject: Box<str>) -> Principal {
+        Principal { method, policy, subject, consumer: Whom::Nobody, claims: Claims::new() }
+    }
 }
 
 // === impl Principals ===

@@ -181,6 +181,11 @@ impl Router {
         self.snapshot.server_names().find(server_name)
     }
 
+    /// What its policies remember.
+    pub(crate) fn states(&self) -> &States {
+        &self.states
+    }
+
     /// All pools.
     pub(crate) fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
         self.pools.values()

@@ -113,6 +113,12 @@ pub struct Settings {
     /// A listener of the scheme https, by its name, that asks clients for a certificate, for policies of the kind `client_certificate`; clients need not have one; may be given several times.
     #[arg(long, env = "PORTICO_ASK_CLIENT_CERTIFICATE", value_delimiter = ',', value_name = "LISTENER")]
     pub ask_client_certificate: Vec<String>,
+    /// A block of addresses that the node may ask for documents of others, as the keys of issuers, though they are not public, and in cleartext; may be given several times.
+    #[arg(long, env = "PORTICO_FETCH_ALLOW", value_delimiter = ',', value_parser = block)]
+    pub fetch_allow: Vec<IpNet>,
+    /// The authorities whose certificates those others may show, PEM; default: those that the system trusts.
+    #[arg(long, env = "PORTICO_FETCH_CA", value_name = "FILE")]
+    pub fetch_ca: Option<PathBuf>,
     /// What is told to an OpenTelemetry collector.
     #[command(flatten)]
     pub otel: otel::Settings,
@@ -184,6 +190,8 @@ impl Default for Settings {
             trusted_proxy: Vec::new(),
             trace_sample: Share::parse("1%").unwrap_or(Share::NONE),
             trust_traces: Vec::new(),
+            fetch_allow: Vec::new(),
+            fetch_ca: None,
             trust_identity: Vec::new(),
             ask_client_certificate: Vec::new(),
             otel: otel::Settings::default(),

@@ -1,17 +1,24 @@
-//! What the pools of the newest router need besides requests, on the control thread: that names are resolved, that
-//! endpoints are checked, and that the control plane learns how they are.
+//! What the newest router needs besides requests, on the control thread: that names of endpoints are resolved, that endpoints
+//! are checked, that the control plane learns how they are, and that the keys of issuers are there.
 //!
-//! A pool's upkeep ends with the pool: what a new router does not have any more is let go of as soon as it is there.
+//! A pool's upkeep ends with the pool: what a new router does not have any more is let go of as soon as it is there. Keys are
+//! kept until nobody holds them.
 
 use crate::{
+    fetch::Fetcher,
+    issuer_keys::IssuerKeys,
     pool::{HealthReport, Resolver, check, resolve},
     router::{LiveRouter, Router},
     snapshot::state::Status,
 };
 use proto::name::Name;
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 use tokio::{
-    task::JoinSet,
+    task::{AbortHandle, JoinSet},
     time::{MissedTickBehavior, interval},
 };
 
@@ -66,5 +73,37 @@ fn report(router: &Router, status: &Status, seen: &mut Option<(u64, u64)>) {
     if *seen != now {
         *seen = now;
         status.health(HealthReport::of(router.pools()));
+    }
+}
+
+/// Keeps the keys of the issuers that policies name, until it is dropped.
+pub(crate) async fn keep_keys(router: LiveRouter, fetcher: Fetcher) {
+    let mut changes = router.changes();
+    let mut keepers = JoinSet::new();
+    // Each is held for as long as it is kept, and so no other can come to its address.
+    let mut kept: Vec<(Weak<IssuerKeys>, AbortHandle)> = Vec::new();
+    loop {
+        kept.retain(|(keys, keeper)| {
+            let is_held = keys.strong_count() > 0;
+            if !is_held {
+                keeper.abort();
+            }
+            is_held && !keeper.is_finished()
+        });
+        for keys in IssuerKeys::all(router.load_full().states()) {
+            let keys = Arc::downgrade(&keys);
+            if !kept.iter().any(|(known, _)| known.ptr_eq(&keys)) {
+                let keeper = keepers.spawn(IssuerKeys::keep(keys.clone(), fetcher.clone()));
+                kept.push((keys, keeper));
+            }
+        }
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() {
+                // Nobody is left to store a router.
+                return std::future::pending().await;
+            },
+            // Those that ended make room; one that panicked is begun again.
+            Some(_) = keepers.join_next() => {}
+        }
     }
 }

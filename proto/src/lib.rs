@@ -37,3 +37,4 @@ pub mod snapshot;
 pub mod template;
 pub mod test;
 pub mod upstream;
+pub mod url;

@@ -11,6 +11,7 @@ mod diagnostics;
 mod error_bodies;
 mod ext_auth;
 mod hsts;
+mod jwt;
 mod maintenance;
 mod request_headers;
 mod request_query;
@@ -28,6 +29,7 @@ pub use diagnostics::{Diagnostics, ProxyStatus};
 pub use error_bodies::{ErrorBodies, ErrorBody};
 pub use ext_auth::ExtAuth;
 pub use hsts::Hsts;
+pub use jwt::{Issuer, Jwt, KeyPlace, Keys, Terms, TokenPlace};
 pub use maintenance::Maintenance;
 pub use request_headers::RequestHeaders;
 pub use request_query::{Parameter, RequestQuery};
@@ -85,6 +87,8 @@ pub enum PolicyKind {
     Maintenance(Arc<Maintenance>),
     /// Ask an authorization server about each request.
     ExtAuth(Arc<ExtAuth>),
+    /// Trust the tokens of issuers.
+    Jwt(Arc<Jwt>),
     /// Know clients by a name and a password.
     Basic(Arc<Basic>),
     /// Know clients by the certificates that they show.
@@ -113,13 +117,14 @@ pub enum Attachment {
 }
 
 /// The names of all kinds, as they are written.
-pub const KIND_NAMES: [&str; 16] = [
+pub const KIND_NAMES: [&str; 17] = [
     "response_headers",
     "hsts",
     "tracing",
     "access_log",
     "diagnostics",
     "api_key",
+    "jwt",
     "maintenance",
     "ext_auth",
     "basic",
@@ -165,6 +170,9 @@ impl Policy {
 impl PolicyKind {
     fn check(kind: &Kind, faults: &mut Faults) -> Option<PolicyKind> {
         match kind {
+            Kind::Jwt(message) => {
+                faults.at("jwt", |faults| Jwt::check(message, faults).map(Arc::new).map(PolicyKind::Jwt))
+            }
             Kind::Ref(_) => None,
             Kind::ResponseHeaders(message) => faults.at("response_headers", |faults| {
                 ResponseHeaders::check(message, faults).map(Arc::new).map(PolicyKind::ResponseHeaders)
@@ -218,6 +226,7 @@ impl PolicyKind {
     /// Whether it says who a client is. Where several do, they stand in one place, and the most specific place counts.
     pub fn authenticates(&self) -> bool {
         match self {
+            PolicyKind::Jwt(_) => true,
             PolicyKind::ApiKey(_) | PolicyKind::Basic(_) | PolicyKind::ClientCertificate(_) => true,
             PolicyKind::RequestHeaders(_) | PolicyKind::RequestQuery(_) | PolicyKind::Cors(_) => false,
             PolicyKind::SecurityHeaders(_) | PolicyKind::Deprecation(_) | PolicyKind::ErrorBodies(_) => false,
@@ -234,6 +243,7 @@ impl PolicyKind {
     /// Whether it may refuse a request, and so can be tried out.
     pub fn refuses(&self) -> bool {
         match self {
+            PolicyKind::Jwt(_) => true,
             PolicyKind::ApiKey(_)
             | PolicyKind::Maintenance(_)
             | PolicyKind::ExtAuth(_)
@@ -254,6 +264,7 @@ impl PolicyKind {
     /// Whether of several only the most specific counts.
     pub fn is_exclusive(&self) -> bool {
         match self {
+            PolicyKind::Jwt(_) => false,
             PolicyKind::ResponseHeaders(_)
             | PolicyKind::ApiKey(_)
             | PolicyKind::Maintenance(_)
@@ -278,6 +289,7 @@ impl PolicyKind {
     /// The kind's name, as it is written.
     pub fn name(&self) -> &'static str {
         match self {
+            PolicyKind::Jwt(_) => "jwt",
             PolicyKind::ResponseHeaders(_) => "response_headers",
             PolicyKind::Hsts(_) => "hsts",
             PolicyKind::Tracing(_) => "tracing",

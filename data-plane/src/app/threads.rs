@@ -2,6 +2,7 @@
 //! when [`Threads`] is dropped.
 
 use crate::{
+    fetch::Fetcher,
     memory::{self, Memory},
     pool::Resolver,
     router::LiveRouter,
@@ -9,7 +10,7 @@ use crate::{
     status::{self, StatusPort},
     telemetry::Telemetry,
     tls::expiry,
-    upkeep::upkeep,
+    upkeep::{keep_keys, upkeep},
 };
 use otel::{MetricExporter, SpanExporter};
 use proto::log_level::LogLevel;
@@ -49,6 +50,8 @@ pub(super) struct Control {
     pub(super) telemetry: Telemetry,
     pub(super) router: LiveRouter,
     pub(super) status: Status,
+    pub(super) resolver: Resolver,
+    pub(super) fetcher: Fetcher,
     /// What the program's own log tells.
     pub(super) log_level: Arc<dyn LogLevel>,
     /// None when there is no limit.
@@ -133,8 +136,9 @@ impl Drop for Threads {
 impl Control {
     // A task each, so that a panic of one leaves the others alone.
     async fn run(self, orders: Mailbox<Order>) {
-        let Control { source, status_listener, telemetry, router, status, log_level, memory } = self;
-        drop(tokio::spawn(upkeep(router.clone(), status, Resolver::system())));
+        let Control { source, status_listener, telemetry, router, status, resolver, fetcher, log_level, memory } = self;
+        drop(tokio::spawn(upkeep(router.clone(), status, resolver)));
+        drop(tokio::spawn(keep_keys(router.clone(), fetcher)));
         let listener =
             status_listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(status_listener));
         drop(tokio::spawn(expiry::watch(router.clone())));

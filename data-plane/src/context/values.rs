@@ -2,10 +2,12 @@
 
 use super::Context;
 use proto::{
+    claims::Claims,
     matching::{Captures, parameter},
     path::percent_decode,
     template::{Reference, RequestField, Scope, Value},
 };
+use serde_json::Value as Json;
 use std::borrow::Cow;
 
 /// The values of a request.
@@ -45,8 +47,7 @@ impl Scope for Values<'_> {
             // The Host that the client asked for is not among the headers that the upstream sees.
             Reference::Header(name) if name == "host" => Cow::Borrowed(context.host.value().as_bytes()),
             Reference::Header(name) => Cow::Borrowed(context.headers.get(name)?.as_bytes()),
-            // Nobody has claims yet.
-            Reference::Claims(_) => return None,
+            Reference::Claims(names) => return claim(context, names),
             Reference::ConsumerName => Cow::Owned(context.consumer()?.name.as_str().into()),
             // Only what answers one knows it.
             Reference::Error(_) => return None,
@@ -62,12 +63,43 @@ impl Scope for Values<'_> {
     }
 }
 
+/// What is proven of that name, by the first who proved something of it.
+fn claim<'a>(context: &'a Context, names: &[String]) -> Option<Value<'a>> {
+    let (first, below) = names.split_first()?;
+    let find = |claims: &'a Claims| {
+        let inner = |claim: &'a Json, name: &String| claim.as_object()?.get(name);
+        below.iter().try_fold(claims.get(first)?, inner)
+    };
+    let claim = context.principals.iter().find_map(|principal| find(&principal.claims))?;
+    Some(match claim {
+        Json::Null => return None,
+        Json::Array(elements) => match elements.iter().map(scalar).collect() {
+            Some(values) => Value::Several(values),
+            None => Value::Opaque,
+        },
+        claim => scalar(claim).map_or(Value::Opaque, Value::One),
+    })
+}
+
+fn scalar(claim: &Json) -> Option<Cow<'_, [u8]>> {
+    match claim {
+        Json::String(text) => Some(Cow::Borrowed(text.as_bytes())),
+        Json::Bool(_) | Json::Number(_) => Some(Cow::Owned(claim.to_string().into_bytes())),
+        Json::Null | Json::Array(_) | Json::Object(_) => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::context::Authority;
+    use crate::{context::Authority, principal::Principal};
     use http::{HeaderValue, Method};
-    use proto::template::{Target, Template};
+    use proto::{
+        name::Name,
+        template::{Target, Template},
+    };
+    use serde_json::json;
+    use std::rc::Rc;
 
     #[test]
     fn a_request_offers_what_it_carries() {
@@ -82,6 +114,20 @@ mod tests {
         check("{request.method} {request.scheme}://{request.host}{request.path}", Some("GET http://a.example/a%20b"));
         check("{client.address} {request.id} {header.host}", Some("127.0.0.1 test A.example:8080"));
         for absent in ["{path.id}", "{claims.sub}", "{consumer.name}", "{query.x}"] {
+            check(absent, None);
+        }
+        let claims = json!({"sub": "ann", "n": 7, "r": {"roles": ["a", "b"], "x": {}}, "mixed": [1, {}], "none": null});
+        let claims = claims.as_object().unwrap().clone();
+        let known = Principal::new("jwt", Name::parse("p").unwrap(), "ann".into());
+        context.principals.add(Rc::new(Principal { claims, ..known }));
+        let check = |text: &str, expect: Option<&str>| {
+            let template = Template::parse(text, Target::HeaderValue, None).unwrap();
+            let mut out = String::new();
+            let rendered = template.render(&Values::of(&context), &mut out).ok().map(|()| out);
+            assert_eq!(rendered.as_deref(), expect, "{text}");
+        };
+        check("{claims.sub} {claims.n} {claims.r.roles}", Some("ann 7 a,b"));
+        for absent in ["{claims.r}", "{claims.r.x}", "{claims.mixed}", "{claims.none}", "{claims.sub.x}"] {
             check(absent, None);
         }
     }

@@ -71,8 +71,8 @@ impl ApiKeyFilter {
             self.policy.from.iter().for_each(|place| strip(place, context));
         }
         let subject = format!("{}/{}", consumer.name, consumer.credential_id(credential)).into();
-        let (policy, consumer) = (self.name.clone(), Whom::Known(consumer));
-        context.principals.add(Rc::new(Principal { method: "api_key", policy, subject, consumer }));
+        let known = Principal::new("api_key", self.name.clone(), subject);
+        context.principals.add(Rc::new(Principal { consumer: Whom::Known(consumer), ..known }));
         Verdict::CONTINUE
     }
 

@@ -9,7 +9,7 @@ use crate::{
     context::Context,
     error::{Fault, Refusal},
     passwords::{Checked, Passwords},
-    principal::{Principal, Whom},
+    principal::Principal,
     states::States,
 };
 use base64ct::{Base64, Encoding};
@@ -82,12 +82,7 @@ impl BasicFilter {
         if self.policy.strip {
             context.headers.remove(header::AUTHORIZATION);
         }
-        context.principals.add(Rc::new(Principal {
-            method: "basic",
-            policy: self.name.clone(),
-            subject,
-            consumer: Whom::Nobody,
-        }));
+        context.principals.add(Rc::new(Principal::new("basic", self.name.clone(), subject)));
         Said::Continue
     }
 

@@ -45,7 +45,8 @@ impl ClientCertificateFilter {
         let judged = certificate.judge(&self.policy, lent.now, |chain| {
             let subject: Box<str> = self.policy.identify(chain, UnixTime::now())?.into();
             let consumer = if self.policy.consumers { Whom::Called(subject.clone()) } else { Whom::Nobody };
-            Ok(Rc::new(Principal { method: "client_certificate", policy: self.name.clone(), subject, consumer }))
+            let known = Principal::new("client_certificate", self.name.clone(), subject);
+            Ok(Rc::new(Principal { consumer, ..known }))
         });
         match judged {
             Ok(principal) => {

@@ -117,6 +117,12 @@ impl Resolver {
         Resolver(Arc::new(Inner { config, current: Mutex::default() }))
     }
 
+    /// The addresses of a host, or why there are none.
+    pub(crate) async fn ips(&self, host: &str) -> Result<Vec<IpAddr>, String> {
+        let found = async { addresses(&*self.current()?, host).await };
+        found.await.map(|(ips, _)| ips).map_err(|error| error.to_string())
+    }
+
     // What the name stands for, and how long that holds.
     async fn find(&self, place: &Place) -> Result<(Vec<Answer>, Duration), ResolveError> {
         let resolver = self.current()?;

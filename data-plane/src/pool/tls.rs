@@ -109,8 +109,8 @@ impl ClientTls {
     }
 }
 
-// The certificates that the system trusts. They are read once; that there are none may be mended.
-fn system_roots() -> Arc<RootCertStore> {
+/// The certificates that the system trusts. They are read once; that there are none may be mended.
+pub(crate) fn system_roots() -> Arc<RootCertStore> {
     static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     if let Some(roots) = ROOTS.get() {
         return roots.clone();

@@ -4,7 +4,7 @@ use super::mirror::Mirrors;
 use crate::{
     consumers::Consumers,
     context::{Context, Trace, Values, hex},
-    filter::Telling,
+    filter::{Telling, token_counts},
     pool::{LocalPool, Upstreams},
     router::{Action, HeldEntry, LiveRouter, RouteEntry, RouterCache},
     settings::Settings,
@@ -127,7 +127,7 @@ impl Local {
 
     /// A copy of all that is counted, for whoever scrapes.
     pub(crate) fn counts(&self) -> Counts {
-        Counts { idle: self.upstreams.idle(), ..self.counters.counts() }
+        Counts { idle: self.upstreams.idle(), tokens: token_counts(), ..self.counters.counts() }
     }
 
     /// No request is left: what goes on beside requests ends.

@@ -1,6 +1,8 @@
 //! What is scraped by Prometheus, and sent to an OpenTelemetry collector.
 
 use crate::{
+    issuer_keys::IssuerKeys,
+    remote::Figures,
     router::Router,
     telemetry::{
         Telemetry,
@@ -27,6 +29,9 @@ const MAX_ENDPOINTS: usize = 2_000;
 /// The most certificates that have a gauge of their own.
 const MAX_CERTIFICATES: usize = 2_000;
 
+/// The most places of keys that have series of their own.
+const MAX_KEY_PLACES: usize = 200;
+
 /// One scrape.
 #[derive(Clone, Debug)]
 pub(super) struct Metrics {
@@ -44,6 +49,8 @@ pub(super) struct Metrics {
     over_budget: Vec<(String, u64)>,
     concurrency: Vec<(String, u32, u32)>,
     circuits: Vec<(String, bool, u64)>,
+    // By place.
+    keys: BTreeMap<String, Figures>,
     revision: u64,
     age: Option<Duration>,
     config_refused: u64,
@@ -86,6 +93,8 @@ impl Metrics {
         });
         let circuits =
             pools().filter_map(|pool| pool.circuit().map(|(open, openings)| (pool.name().to_string(), open, openings)));
+        let keys = IssuerKeys::all(router.states());
+        let keys = keys.iter().map(|keys| (keys.place(), keys.remote.figures()));
         let config = telemetry.config();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
@@ -102,6 +111,7 @@ impl Metrics {
             resolutions: resolutions.filter(|(_, _, n)| *n > 0).collect(),
             concurrency: concurrency.collect(),
             circuits: circuits.collect(),
+            keys: keys.take(MAX_KEY_PLACES).collect(),
             over_budget: over_budget.filter(|(_, n)| *n > 0).collect(),
             revision: config.revision(),
             age: config.since().map(|since| now.saturating_sub(Duration::from_millis(since))),
@@ -226,6 +236,32 @@ impl Metrics {
         Ok(())
     }
 
+    fn encode_tokens(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let tokens = &self.counts.tokens;
+        let help = "Tokens of requests, by whether a worker had checked them before";
+        let mut family = encoder.encode_descriptor("portico_token_lookups", help, None, MetricType::Counter)?;
+        for (result, n) in [("hit", tokens.hits), ("miss", tokens.misses)] {
+            ConstCounter::new(n).encode(family.encode_family(&[("result", result)])?)?;
+        }
+        let help = "Tokens that workers have checked and remember";
+        let family = encoder.encode_descriptor("portico_tokens_known", help, None, MetricType::Gauge)?;
+        ConstGauge::new(tokens.known as f64).encode(family)?;
+        let help = "Loads of the keys of issuers";
+        let mut family = encoder.encode_descriptor("portico_issuer_keys_loads", help, None, MetricType::Counter)?;
+        for (place, figures) in &self.keys {
+            for (result, n) in [("loaded", figures.loaded), ("failed", figures.failed)] {
+                ConstCounter::new(n).encode(family.encode_family(&[("place", place.as_str()), ("result", result)])?)?;
+            }
+        }
+        let help = "How old the keys of issuers are; none are left out";
+        let (name, unit) = ("portico_issuer_keys_age", Unit::Seconds);
+        let mut family = encoder.encode_descriptor(name, help, Some(&unit), MetricType::Gauge)?;
+        for (place, age) in self.keys.iter().filter_map(|(place, figures)| Some((place, figures.age?))) {
+            ConstGauge::new(age.as_secs_f64()).encode(family.encode_family(&[("place", place.as_str())])?)?;
+        }
+        Ok(())
+    }
+
     fn encode_protection(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let help = "Requests to an upstream that bounds them: under way, and waiting for that";
         let mut family = encoder.encode_descriptor("portico_upstream_requests", help, None, MetricType::Gauge)?;
@@ -294,6 +330,7 @@ impl Collector for Metrics {
         self.encode_upstreams(&mut encoder)?;
         self.encode_health(&mut encoder)?;
         self.encode_certificates(&mut encoder)?;
+        self.encode_tokens(&mut encoder)?;
         let counts = &self.counts;
         for (name, help, n) in [
             ("portico_connections_accepted", "Client connections that were accepted", counts.accepted),

@@ -138,6 +138,18 @@ pub(crate) struct Counts {
     pub(crate) accepted: u64,
     pub(crate) refused: u64,
     pub(crate) tunnels: u64,
+    pub(crate) tokens: TokenCounts,
+}
+
+/// Tokens that were looked for among those that had been checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TokenCounts {
+    /// Those that were there.
+    pub(crate) hits: u64,
+    /// Those that were not.
+    pub(crate) misses: u64,
+    /// How many are there.
+    pub(crate) known: u64,
 }
 
 // === impl Counters ===
@@ -212,6 +224,8 @@ impl Counters {
             accepted: self.accepted.get(),
             refused: self.refused.get(),
             tunnels: self.tunnels.get(),
+            // They are counted where they are known.
+            tokens: TokenCounts::default(),
         };
         let routes = self.routes.borrow();
         let own = routes.iter().map(|(name, series)| (Some(name), series));
@@ -381,6 +395,9 @@ impl Counts {
         self.accepted += other.accepted;
         self.refused += other.refused;
         self.tunnels += other.tunnels;
+        self.tokens.hits += other.tokens.hits;
+        self.tokens.misses += other.tokens.misses;
+        self.tokens.known += other.tokens.known;
     }
 }
 

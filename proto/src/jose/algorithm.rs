@@ -61,8 +61,12 @@ impl Algorithm {
                 return "a token without a signature is never taken".into();
             }
             let names = Algorithm::ALL.map(Algorithm::as_str);
-            let hint = did_you_mean(text, names);
-            format!("{text:?} is not an algorithm of signatures{hint}; there are {}", names.join(", "))
+            match did_you_mean(text, names) {
+                hint if hint.is_empty() => {
+                    format!("{text:?} is no algorithm of signatures; there are {}", names.join(", "))
+                }
+                hint => format!("{text:?} is no algorithm of signatures{hint}"),
+            }
         })
     }
 
