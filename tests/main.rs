@@ -43,4 +43,5 @@ mod tidy;
 mod tokens;
 mod two_control_planes;
 mod unknown_node;
+mod validate;
 mod writers;

@@ -10,6 +10,7 @@ mod streamed;
 mod trace;
 mod upload;
 mod values;
+mod whole;
 
 pub(crate) use body::RequestBody;
 pub(crate) use certificate::{ClientAuth, ClientCertificate};
@@ -20,6 +21,7 @@ pub(crate) use identity::{is_identity, remove_alike, strip_identity};
 pub(crate) use trace::{TRACEPARENT, TRACESTATE, Trace, hex, take_over_trace};
 pub(crate) use upload::{BodyCopy, Upload, UploadBody, UploadFault, room};
 pub(crate) use values::Values;
+pub(crate) use whole::{Reading, Whole};
 
 use crate::{
     consumers::Consumers,

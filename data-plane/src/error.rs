@@ -15,7 +15,7 @@ use crate::{
 };
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
-use proto::{path::PathFault, template::RenderError};
+use proto::{path::PathFault, policy::BodyFault, template::RenderError};
 
 /// What HTTP calls an error of a proxy: a type of the registry of RFC 9209.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +79,8 @@ pub(crate) enum Error {
     /// A policy says so.
     #[error("{0}")]
     Denied(Box<Refusal>),
+    #[error("the body does not fit what is asked for")]
+    BodyInvalid(Vec<BodyFault>),
     #[error("the gateway failed to answer")]
     Panic,
     #[error("no endpoint of the upstream takes traffic")]
@@ -155,6 +157,7 @@ impl Error {
             Error::Rewrite(_) => (Client, StatusCode::BAD_REQUEST, "rewrite"),
             Error::RewrittenPath(_) => (Client, StatusCode::BAD_REQUEST, "rewrite"),
             Error::Denied(refusal) => (refusal.fault, refusal.status, refusal.reason),
+            Error::BodyInvalid(_) => (Client, StatusCode::UNPROCESSABLE_ENTITY, "body_invalid"),
             Error::Panic => (Gateway, StatusCode::INTERNAL_SERVER_ERROR, "panic"),
             Error::NoEndpoint => (Gateway, StatusCode::SERVICE_UNAVAILABLE, "no_endpoint"),
             Error::NoHealthyEndpoint => (Upstream, StatusCode::SERVICE_UNAVAILABLE, "no_healthy_endpoint"),
@@ -202,7 +205,7 @@ impl Error {
             | Error::Upload(_)
             | Error::Rewrite(_)
             | Error::RewrittenPath(_) => "http_request_error",
-            Error::Denied(_) => "http_request_denied",
+            Error::Denied(_) | Error::BodyInvalid(_) => "http_request_denied",
             Error::Loop => "proxy_loop_detected",
             Error::NoRoute => "destination_not_found",
             Error::Overloaded | Error::Panic => "proxy_internal_error",
@@ -274,7 +277,11 @@ impl Error {
         body.extend_from_slice(reason.as_bytes());
         body.extend_from_slice(b"\",\"request_id\":\"");
         json::escape(request_id.as_bytes(), &mut body);
-        body.extend_from_slice(b"\"}\n");
+        body.push(b'"');
+        if let Error::BodyInvalid(faults) = self {
+            errors(faults, &mut body);
+        }
+        body.extend_from_slice(b"}\n");
         let mut answer = Response::new(Bytes::from(body));
         *answer.status_mut() = status;
         let headers = answer.headers_mut();
@@ -292,4 +299,17 @@ impl Error {
         }
         answer
     }
+}
+
+// A member of the problem: each fault with its place in the body.
+fn errors(faults: &[BodyFault], out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"errors\":[");
+    for (at, BodyFault { pointer, detail }) in faults.iter().enumerate() {
+        out.extend_from_slice(if at > 0 { b",{\"pointer\":\"" } else { b"{\"pointer\":\"" });
+        json::escape(pointer.as_bytes(), out);
+        out.extend_from_slice(b"\",\"detail\":\"");
+        json::escape(detail.as_bytes(), out);
+        out.extend_from_slice(b"\"}");
+    }
+    out.push(b']');
 }

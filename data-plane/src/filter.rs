@@ -19,6 +19,7 @@ mod request_query;
 mod response_headers;
 mod security_headers;
 mod sequence;
+mod validate;
 mod verdict;
 
 pub(crate) use cors::preflight_method;
@@ -48,6 +49,7 @@ use request_query::RequestQueryFilter;
 use response_headers::ResponseHeadersFilter;
 use security_headers::SecurityHeadersFilter;
 use std::sync::Arc;
+use validate::ValidateFilter;
 
 /// A policy where it is attached.
 #[derive(Clone, Copy, Debug)]
@@ -105,6 +107,7 @@ pub(crate) enum Filter {
     RequestQuery(RequestQueryFilter),
     Cors(CorsFilter),
     Deprecation(DeprecationFilter),
+    Validate(ValidateFilter),
 }
 
 /// When a filter acts. The order is not the operator's to choose: what is cheap and says no comes before what is dear,
@@ -124,6 +127,8 @@ pub(crate) enum Stage {
     Limit,
     /// What changes on the way.
     Transform,
+    /// What is in it?
+    Body,
 }
 
 // === impl Stage ===
@@ -138,6 +143,7 @@ impl Stage {
             Stage::Authorize => "authorize",
             Stage::Limit => "limit",
             Stage::Transform => "transform",
+            Stage::Body => "body",
         }
     }
 }
@@ -169,6 +175,7 @@ impl Filter {
             // A preflight is answered before an upstream is chosen.
             PolicyKind::Cors(_) if attached.place == Place::Upstream => None,
             PolicyKind::Cors(policy) => Some(Filter::Cors(CorsFilter::build(policy))),
+            PolicyKind::Validate(policy) => Some(Filter::Validate(ValidateFilter::build(policy))),
             PolicyKind::Deprecation(policy) => Some(Filter::Deprecation(DeprecationFilter::build(policy))),
             PolicyKind::Hsts(policy) => Some(Filter::Hsts(HstsFilter::build(policy))),
             PolicyKind::Tracing(tracing) => {
@@ -198,6 +205,7 @@ impl Filter {
             Filter::ApiKey(_) | Filter::Basic(_) | Filter::ClientCertificate(_) => Stage::Authenticate,
             Filter::Cors(_) => Stage::Cors,
             Filter::ExtAuth(_) => Stage::Authorize,
+            Filter::Validate(_) => Stage::Body,
             Filter::ResponseHeaders(_) | Filter::Hsts(_) => Stage::Transform,
             Filter::RequestHeaders(_) | Filter::RequestQuery(_) => Stage::Transform,
             Filter::SecurityHeaders(_) | Filter::Deprecation(_) => Stage::Transform,
@@ -218,6 +226,7 @@ impl Filter {
             Filter::Basic(_) => Some("passwords, which only nodes check".into()),
             Filter::ClientCertificate(_) => Some("the certificate that the client shows when it connects".into()),
             Filter::ResponseHeaders(_) | Filter::Hsts(_) | Filter::ApiKey(_) | Filter::Maintenance(_) => None,
+            Filter::Validate(_) => Some("the body of the request, which is not told".into()),
             Filter::RequestHeaders(_) | Filter::RequestQuery(_) | Filter::Cors(_) => None,
             Filter::SecurityHeaders(_) | Filter::Deprecation(_) => None,
         }
@@ -235,6 +244,8 @@ impl Filter {
             Filter::RequestHeaders(filter) => filter.request(context),
             Filter::RequestQuery(filter) => filter.request(context),
             Filter::Cors(filter) => filter.request(context),
+            // It is asked last, with the body.
+            Filter::Validate(_) => Verdict::CONTINUE,
             // They act on the way back.
             Filter::ResponseHeaders(_) | Filter::Hsts(_) => Verdict::CONTINUE,
             Filter::SecurityHeaders(_) | Filter::Deprecation(_) => Verdict::CONTINUE,
@@ -255,7 +266,7 @@ impl Filter {
             Filter::SecurityHeaders(filter) => filter.touched(),
             Filter::Cors(filter) => filter.touched(),
             Filter::Deprecation(filter) => filter.touched(),
-            Filter::RequestHeaders(_) | Filter::RequestQuery(_) => Vec::new(),
+            Filter::RequestHeaders(_) | Filter::RequestQuery(_) | Filter::Validate(_) => Vec::new(),
         }
     }
 
@@ -273,7 +284,7 @@ impl Filter {
             Filter::SecurityHeaders(filter) => filter.response(headers),
             Filter::Cors(filter) => filter.response(context, headers),
             Filter::Deprecation(filter) => filter.response(headers),
-            Filter::RequestHeaders(_) | Filter::RequestQuery(_) => {}
+            Filter::RequestHeaders(_) | Filter::RequestQuery(_) | Filter::Validate(_) => {}
         }
     }
 }

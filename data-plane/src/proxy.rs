@@ -71,7 +71,7 @@ pub(crate) fn refuse(
     record.finish(response)
 }
 
-async fn serve(record: &mut Record, body: RequestBody) -> Result<Response<Flow>, Error> {
+async fn serve(record: &mut Record, mut body: RequestBody) -> Result<Response<Flow>, Error> {
     if let Some(wish) = admit::admit(&mut record.context, &record.uri, record.version, &record.peer)? {
         record.wish = Some(wish);
     }
@@ -82,6 +82,9 @@ async fn serve(record: &mut Record, body: RequestBody) -> Result<Response<Flow>,
     let (context, lent) = record.asked();
     if let Some(answer) = route.entry.filters.request(context, lent).await? {
         return Ok(answer.map(Flow::whole));
+    }
+    if route.entry.filters.judges_bodies() {
+        body = record.judge(&route.entry.filters, body).await?;
     }
     match &route.entry.action {
         Action::Forward(forward) => forward::forward(record, &route, forward, captures, body).await,

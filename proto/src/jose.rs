@@ -12,7 +12,7 @@ mod key;
 mod key_set;
 
 pub use algorithm::Algorithm;
-pub use json::{JsonFault, Limits, parse_object};
+pub use json::{JsonFault, Limits, parse_object, parse_value};
 pub use key::Key;
 pub use key_set::{KeySet, MAX_JWKS, MAX_KEYS};
 

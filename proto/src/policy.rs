@@ -18,6 +18,7 @@ mod request_query;
 mod response_headers;
 mod security_headers;
 mod tracing;
+mod validate;
 
 pub use access_log::{AccessLog, LogField, LogForm, LogPiece, LoggedHeader};
 pub use api_key::{ApiKeyPlace, ApiKeyPolicy};
@@ -36,6 +37,7 @@ pub use request_query::{Parameter, RequestQuery};
 pub use response_headers::ResponseHeaders;
 pub use security_headers::SecurityHeaders;
 pub use tracing::Tracing;
+pub use validate::{BodyFault, Validate};
 
 use crate::{
     fields::{check_labels, check_name, check_reference},
@@ -105,6 +107,8 @@ pub enum PolicyKind {
     Deprecation(Arc<Deprecation>),
     /// Bodies of one's own for errors.
     ErrorBodies(Arc<ErrorBodies>),
+    /// Let only bodies pass that fit a schema.
+    Validate(Arc<Validate>),
 }
 
 /// A policy where it is attached.
@@ -117,7 +121,7 @@ pub enum Attachment {
 }
 
 /// The names of all kinds, as they are written.
-pub const KIND_NAMES: [&str; 17] = [
+pub const KIND_NAMES: [&str; 18] = [
     "response_headers",
     "hsts",
     "tracing",
@@ -135,6 +139,7 @@ pub const KIND_NAMES: [&str; 17] = [
     "cors",
     "deprecation",
     "error_bodies",
+    "validate",
 ];
 
 // === impl Policy ===
@@ -217,6 +222,9 @@ impl PolicyKind {
             Kind::Deprecation(message) => faults.at("deprecation", |faults| {
                 Deprecation::check(message, faults).map(Arc::new).map(PolicyKind::Deprecation)
             }),
+            Kind::Validate(message) => {
+                faults.at("validate", |faults| Validate::check(message, faults).map(Arc::new).map(PolicyKind::Validate))
+            }
             Kind::ErrorBodies(message) => faults.at("error_bodies", |faults| {
                 ErrorBodies::check(message, faults).map(Arc::new).map(PolicyKind::ErrorBodies)
             }),
@@ -230,6 +238,7 @@ impl PolicyKind {
             PolicyKind::ApiKey(_) | PolicyKind::Basic(_) | PolicyKind::ClientCertificate(_) => true,
             PolicyKind::RequestHeaders(_) | PolicyKind::RequestQuery(_) | PolicyKind::Cors(_) => false,
             PolicyKind::SecurityHeaders(_) | PolicyKind::Deprecation(_) | PolicyKind::ErrorBodies(_) => false,
+            PolicyKind::Validate(_) => false,
             PolicyKind::ResponseHeaders(_)
             | PolicyKind::Hsts(_)
             | PolicyKind::Tracing(_)
@@ -249,7 +258,7 @@ impl PolicyKind {
             | PolicyKind::ExtAuth(_)
             | PolicyKind::Basic(_)
             | PolicyKind::ClientCertificate(_) => true,
-            PolicyKind::Cors(_) => true,
+            PolicyKind::Cors(_) | PolicyKind::Validate(_) => true,
             // What is not changed as it should be is refused, tried out or not.
             PolicyKind::RequestHeaders(_) | PolicyKind::RequestQuery(_) => false,
             PolicyKind::SecurityHeaders(_) | PolicyKind::Deprecation(_) | PolicyKind::ErrorBodies(_) => false,
@@ -271,7 +280,7 @@ impl PolicyKind {
             | PolicyKind::ExtAuth(_)
             | PolicyKind::Basic(_)
             | PolicyKind::ClientCertificate(_) => false,
-            PolicyKind::RequestHeaders(_) | PolicyKind::RequestQuery(_) => false,
+            PolicyKind::RequestHeaders(_) | PolicyKind::RequestQuery(_) | PolicyKind::Validate(_) => false,
             PolicyKind::SecurityHeaders(_) | PolicyKind::Deprecation(_) => true,
             PolicyKind::Cors(_) | PolicyKind::ErrorBodies(_) => true,
             PolicyKind::Hsts(_) | PolicyKind::Tracing(_) | PolicyKind::AccessLog(_) | PolicyKind::Diagnostics(_) => {
@@ -306,6 +315,7 @@ impl PolicyKind {
             PolicyKind::Cors(_) => "cors",
             PolicyKind::Deprecation(_) => "deprecation",
             PolicyKind::ErrorBodies(_) => "error_bodies",
+            PolicyKind::Validate(_) => "validate",
         }
     }
 }

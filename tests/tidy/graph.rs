@@ -118,6 +118,8 @@ fn proto_dependencies_with_io(manifest: &File) -> Vec<String> {
         "foldhash",
         "http",
         "ipnet",
+        // Without its resolvers: whatever a schema refers to is in it.
+        "jsonschema",
         "prost",
         "prost-reflect",
         "regex-automata",

@@ -21,6 +21,8 @@ pub(crate) enum RequestBody {
     Http2(StreamedBody),
     /// It is here; `None` once it was taken.
     Whole(Option<Bytes>),
+    /// Its beginning was read; `None` once that was taken.
+    Begun(Option<Bytes>, Box<RequestBody>),
 }
 
 impl RequestBody {
@@ -43,6 +45,10 @@ impl Body for RequestBody {
             RequestBody::Http1(body) => Pin::new(body).poll_frame(cx).map_err(|_| UploadFault::Broken),
             RequestBody::Http2(body) => Pin::new(body).poll_frame(cx),
             RequestBody::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            RequestBody::Begun(begin, rest) => match begin.take() {
+                Some(begin) => Poll::Ready(Some(Ok(Frame::data(begin)))),
+                None => Pin::new(&mut **rest).poll_frame(cx),
+            },
         }
     }
 
@@ -52,6 +58,7 @@ impl Body for RequestBody {
             RequestBody::Http1(body) => body.is_end_stream(),
             RequestBody::Http2(body) => body.is_end_stream(),
             RequestBody::Whole(bytes) => bytes.is_none(),
+            RequestBody::Begun(begin, rest) => begin.is_none() && rest.is_end_stream(),
         }
     }
 
@@ -61,6 +68,15 @@ impl Body for RequestBody {
             RequestBody::Http1(body) => body.size_hint(),
             RequestBody::Http2(body) => body.size_hint(),
             RequestBody::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            RequestBody::Begun(begin, rest) => {
+                let (begin, rest) = (begin.as_ref().map_or(0, |begin| begin.len() as u64), rest.size_hint());
+                let mut hint = SizeHint::new();
+                hint.set_lower(begin + rest.lower());
+                if let Some(upper) = rest.upper() {
+                    hint.set_upper(begin + upper);
+                }
+                hint
+            }
         }
     }
 }

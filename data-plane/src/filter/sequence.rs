@@ -12,7 +12,7 @@ use super::{
     verdict::{Challenge, Said, Verdict},
 };
 use crate::{
-    context::{Answer, Context, Decision, Peer},
+    context::{Answer, Context, Decision, Peer, Reading, RequestBody},
     error::{Error, Refusal},
     pool::Upstreams,
     states::States,
@@ -177,6 +177,28 @@ impl Filters {
         Ok(None)
     }
 
+    /// Whether one of them judges bodies.
+    pub(crate) fn judges_bodies(&self) -> bool {
+        self.acting.last().is_some_and(|acting| acting.stage == Stage::Body)
+    }
+
+    /// Has the body judged, after all let the request pass; what comes back is to be sent on.
+    pub(crate) async fn body(
+        &self,
+        context: &mut Context,
+        mut body: RequestBody,
+        reading: Reading<'_>,
+    ) -> Result<RequestBody, Error> {
+        for acting in &self.acting {
+            if let Filter::Validate(filter) = &acting.filter {
+                let judged = filter.judge(context, body, reading).await?;
+                judged.refused.map_or(Ok(()), |error| acting.decide(error, context))?;
+                body = judged.body;
+            }
+        }
+        Ok(body)
+    }
+
     /// Whether one of them answers preflights.
     pub(crate) fn answers_preflights(&self) -> bool {
         self.acting.iter().any(|acting| matches!(acting.filter, Filter::Cors(_)) && !acting.shadow)
@@ -211,10 +233,14 @@ fn judge(absent: &mut Vec<(&Acting, Challenge)>, context: &mut Context) -> Resul
 // === impl Acting ===
 
 impl Acting {
-    // It is on record; tried out, it is not more than that.
     fn refuse(&self, refusal: Box<Refusal>, context: &mut Context) -> Result<(), Error> {
+        self.decide(Error::Denied(refusal), context)
+    }
+
+    // It is on record; tried out, it is not more than that.
+    fn decide(&self, error: Error, context: &mut Context) -> Result<(), Error> {
         let Acting { policy, kind, shadow, .. } = self;
-        context.decisions.push(Decision { policy: policy.clone(), kind, reason: refusal.reason, shadow: *shadow });
-        if *shadow { Ok(()) } else { Err(Error::Denied(refusal)) }
+        context.decisions.push(Decision { policy: policy.clone(), kind, reason: error.reason(), shadow: *shadow });
+        if *shadow { Ok(()) } else { Err(error) }
     }
 }

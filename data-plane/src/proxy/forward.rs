@@ -46,7 +46,7 @@ pub(super) async fn forward(
     route: &Rc<LocalRoute>,
     forward: &Forward,
     captures: Captures,
-    body: RequestBody,
+    mut body: RequestBody,
 ) -> Result<Response<Flow>, Error> {
     let at = match &forward.split {
         None => 0,
@@ -58,6 +58,9 @@ pub(super) async fn forward(
     let (context, lent) = record.asked();
     if let Some(answer) = side.filters.request(context, lent).await? {
         return Ok(answer.map(Flow::whole));
+    }
+    if side.filters.judges_bodies() {
+        body = record.judge(&side.filters, body).await?;
     }
     let limit = route.entry.request_body.unwrap_or(record.local.settings.max_request_body);
     let mut body = UploadBody::new(body, limit).map_err(Error::Upload)?;

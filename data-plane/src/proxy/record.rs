@@ -11,9 +11,9 @@ use super::{
     upgrade::{Wish, Wished},
 };
 use crate::{
-    context::{Context, Peer, RequestBody, Upload, X_REQUEST_ID},
+    context::{Context, Peer, Reading, RequestBody, Upload, X_REQUEST_ID},
     error::{Error, Fault, ProxyError},
-    filter::{Caller, Lent, Telling},
+    filter::{Caller, Filters, Lent, Telling},
     pool::{Attempts, DownloadFault, TryEnd},
     router::Action,
     telemetry::{
@@ -227,6 +227,12 @@ impl Record {
     /// The revision that said which route it takes; 0 if nothing did.
     pub(super) fn revision(&self) -> u64 {
         self.revision
+    }
+
+    /// Has the body judged; what comes back is to be sent on.
+    pub(super) async fn judge(&mut self, filters: &Filters, body: RequestBody) -> Result<RequestBody, Error> {
+        let reading = Reading { wire: &self.peer.wire, idle: self.local.settings.idle_timeout };
+        filters.body(&mut self.context, body, reading).await
     }
 
     /// What filters get while they are asked about another request, made from this one.

@@ -10,30 +10,35 @@ pub struct Limits {
     /// How deep objects and arrays may stand in each other.
     pub depth: u8,
     /// The most members of objects and elements of arrays, all together.
-    pub members: u16,
+    pub members: u32,
 }
 
-/// The text is no JSON object, or not within the limits.
+/// The text is no JSON, or not within the limits.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct JsonFault(#[from] serde_json::Error);
 
 /// Parses one object and nothing after it.
 pub fn parse_object(text: &[u8], limits: Limits) -> Result<Map<String, Value>, JsonFault> {
-    let left = Cell::new(limits.members);
-    let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let object = deserializer.deserialize_map(Strict { depth: limits.depth, left: &left })?;
-    deserializer.end()?;
-    match object {
+    match parse_value(text, limits)? {
         Value::Object(object) => Ok(object),
         _ => Err(serde_json::Error::custom("not an object").into()),
     }
 }
 
+/// Parses one value, whatever it is, and nothing after it.
+pub fn parse_value(text: &[u8], limits: Limits) -> Result<Value, JsonFault> {
+    let left = Cell::new(limits.members);
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let value = Strict { depth: limits.depth, left: &left }.deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(value)
+}
+
 #[derive(Clone, Copy)]
 struct Strict<'l> {
     depth: u8,
-    left: &'l Cell<u16>,
+    left: &'l Cell<u32>,
 }
 
 // === impl Strict ===
