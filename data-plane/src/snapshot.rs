@@ -233,7 +233,7 @@ impl From<Vec<Invalid>> for Flaw {
 
 /// The configuration that was received, if it is the one that its identity names and nothing is wrong with it.
 fn check(previous: &Snapshot, whole: Whole) -> Result<Snapshot, Flaw> {
-    let resources = understand(whole.resources)?;
+    let resources = understand(previous, whole.resources)?;
     let checked = differences(previous, &resources).and_then(|changes| previous.with(changes));
     match checked {
         Ok(snapshot) if snapshot.root() == whole.identity.root => Ok(snapshot),
@@ -244,17 +244,25 @@ fn check(previous: &Snapshot, whole: Whole) -> Result<Snapshot, Flaw> {
     }
 }
 
-fn understand(messages: Vec<pb::Resource>) -> Result<Vec<Resource>, Flaw> {
+fn understand(previous: &Snapshot, messages: Vec<pb::Resource>) -> Result<Vec<Resource>, Flaw> {
     let mut resources = Vec::with_capacity(messages.len());
     let mut faults = Vec::new();
     for message in messages {
         match Resource::from_message(message) {
-            // The payload is a slice of a chunk, which must not stay in memory for the sake of it.
-            Ok(resource) => resources.push(Resource { payload: resource.payload.to_vec().into(), ..resource }),
+            Ok(resource) => resources.push(settled(previous, resource)),
             Err(detail) => faults.push(of_the_whole(detail)),
         }
     }
     if faults.is_empty() { Ok(resources) } else { Err(Flaw::Faults(faults)) }
+}
+
+/// The payload is a slice of a chunk, which must not stay in memory for the sake of it; and what is the same as before is
+/// in memory already.
+fn settled(previous: &Snapshot, resource: Resource) -> Resource {
+    match previous.get(&resource.key) {
+        Some(entry) if entry.resource == resource => entry.resource.clone(),
+        Some(_) | None => Resource { payload: resource.payload.to_vec().into(), ..resource },
+    }
 }
 
 /// The steps from a configuration to another, of which all resources are given.
