@@ -17,7 +17,7 @@ pub fn example(kind: Kind) -> Value {
             "name": "acme",
             "labels": {"team": "partners"},
             "groups": ["gold"],
-            "ids": ["spiffe://prod/billing"],
+            "ids": ["https://login.example.com#acme"],
             "credentials": [{
                 "id": "billing",
                 "expires_at": "2027-01-31T12:00:00Z",

@@ -19,7 +19,7 @@ use crate::{
     error::{Fault, Refusal},
     issuer_keys::IssuerKeys,
     jose::{Demands, Jws, TokenFault},
-    principal::Principal,
+    principal::{Principal, Whom},
     remote::Looked,
     states::States,
 };
@@ -157,10 +157,20 @@ impl JwtFilter {
         }
         let Claimed { claims, issuer, until, .. } = claimed;
         let subject = claims.get("sub").and_then(Value::as_str).unwrap_or_default().into();
-        let principal = Rc::new(Principal { claims, ..Principal::new("jwt", self.name.clone(), subject) });
+        let consumer = self.whom(&claims, issuer);
+        let principal = Rc::new(Principal { claims, consumer, ..Principal::new("jwt", self.name.clone(), subject) });
         let seen = Seen { policy: self.policy.clone(), issuer, generation, until, principal: principal.clone() };
         seen::keep(token, seen);
         Ok(principal)
+    }
+
+    // What an issuer calls somebody is that issuer's, whatever another says.
+    fn whom(&self, claims: &Claims, issuer: usize) -> Whom {
+        let called = self.policy.consumer.as_ref().and_then(|path| path.find(claims)?.as_str());
+        match (called, self.policy.issuers.get(issuer)) {
+            (Some(called), Some(issuer)) => Whom::Called(format!("{}#{called}", issuer.name).into()),
+            (Some(_), None) | (None, _) => Whom::Nobody,
+        }
     }
 
     /// The same, when the issuer has been asked for a key that is not known.

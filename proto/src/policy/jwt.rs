@@ -41,6 +41,8 @@ pub struct Jwt {
     pub strip: bool,
     /// Whether a request without a token goes on.
     pub optional: bool,
+    /// The claim that says which consumer it is.
+    pub consumer: Option<ClaimPath>,
 }
 
 // === impl Jwt ===
@@ -83,6 +85,10 @@ impl Jwt {
                 }
             },
         });
+        let consumer = match message.consumer.as_str() {
+            "" => None,
+            text => faults.at("consumer", |faults| faults.take(ClaimPath::parse(text))),
+        };
         let (strip, optional) = (message.strip, message.optional);
         let (clock_skew, max_token) = (clock_skew?, usize::try_from(max_token?).ok()?);
         (faults.count() == before).then_some(Jwt {
@@ -93,6 +99,7 @@ impl Jwt {
             max_token,
             strip,
             optional,
+            consumer,
         })
     }
 

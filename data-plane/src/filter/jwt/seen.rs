@@ -115,6 +115,7 @@ mod tests {
             max_token: 0,
             strip: false,
             optional: false,
+            consumer: None,
         })
     }
 

@@ -1,9 +1,15 @@
 use super::*;
-use crate::filter::Place;
+use crate::{consumers::Consumers, filter::Place};
 use aws_lc_rs::hmac;
 use futures_util::FutureExt;
 use http::Method;
-use proto::{invalid::Faults, json, pb, policy::Policy};
+use proto::{
+    invalid::Faults,
+    json, pb,
+    policy::Policy,
+    resource::{Change, Kind},
+    snapshot::Snapshot,
+};
 use serde_json::json;
 
 const SECRET: &str = "a secret of both that has 32 bytes";
@@ -163,4 +169,28 @@ fn a_token_is_found_where_it_may_be_and_taken_out_by_option() {
     }
     let several = with(&[("x-token", &token), ("x-token", &token)]);
     assert_eq!(ask(&keeps, &mut several.clone()), Err("token_repeated"));
+}
+
+#[test]
+fn a_token_is_the_consumers_whom_its_own_issuer_calls_so() {
+    let put = |kind, value: Value| Change::Put(json::read(kind, &value).unwrap());
+    let consumer = put(Kind::Consumer, json!({"name": "acme", "ids": ["https://a#ann"]}));
+    let snapshot = Snapshot::empty().with([consumer]).unwrap();
+    let mut other = one_issuer();
+    other["issuer"] = "https://b".into();
+    let whose = |policy: Value, claims: &Value| {
+        let mut context = bearer(&token(&json!({"alg": "HS256"}), &claims.to_string(), SECRET));
+        context.consumers = Consumers::of(snapshot.directory());
+        assert_eq!(ask(&filter(&policy), &mut context), Ok(Some(claims["sub"].as_str().unwrap().into())));
+        context.consumer().map(|consumer| consumer.name.to_string())
+    };
+    let policy = |claim: &str| json!({"issuers": [one_issuer(), other.clone()], "consumer": claim});
+    assert_eq!(whose(policy("sub"), &good()), Some("acme".into()));
+    assert_eq!(whose(policy("azp"), &good()), None);
+    assert_eq!(whose(json!({"issuers": [one_issuer()]}), &good()), None);
+    for (claim, value) in [("iss", "https://b"), ("sub", "bob"), ("sub", "https://a#ann")] {
+        let mut claims = good();
+        claims[claim] = value.into();
+        assert_eq!(whose(policy("sub"), &claims), None, "{claims}");
+    }
 }
