@@ -6,7 +6,7 @@
 //!
 //! Floors, top to bottom; no import runs back up: app → upkeep, memory → status, snapshot → explain, worker → listener →
 //! tls, proxy → router → filter → issuer_keys → fetch → pool → telemetry → error → context → inbound → chunked, drain,
-//! jose, json, remote, tunnel → principal, states, wire, settings.
+//! jose, json, limiter, remote, tunnel → principal, states, wire, settings.
 
 pub mod app;
 mod chunked;
@@ -26,6 +26,7 @@ mod inbound;
 mod issuer_keys;
 mod jose;
 mod json;
+mod limiter;
 mod listener;
 mod memory;
 mod passwords;
