@@ -29,6 +29,7 @@ mod log_level;
 mod maintenance;
 mod no_request_lost;
 mod prometheus;
+mod rate_limit;
 mod refused;
 mod request_headers;
 mod request_query;

@@ -25,17 +25,19 @@ pub(crate) use whole::{Reading, Whole};
 
 use crate::{
     consumers::Consumers,
+    limiter::{Allowance, Taken},
     principal::{Principals, Whom},
     wire::Wire,
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Uri, uri::PathAndQuery};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Uri, header, uri::PathAndQuery};
 use ipnet::IpNet;
 use proto::{
     consumer::Consumer,
     matching::{Captures, Head, Scheme},
 };
 use std::{
+    borrow::Cow,
     net::{IpAddr, SocketAddr},
     rc::Rc,
     sync::Arc,
@@ -76,6 +78,10 @@ pub(crate) struct Context {
     pub(crate) consumers: Consumers,
     /// Which policies refused it, or would have.
     pub(crate) decisions: Vec<Decision>,
+    /// What the limit leaves it that leaves it least, and the address of the filter that says so.
+    pub(crate) allowance: Option<(usize, Allowance)>,
+    /// Where it counts as one of several at once, until it is over.
+    pub(crate) seats: Taken,
 }
 
 /// A host, maybe with a port, as the `Host` header has it.
@@ -155,6 +161,8 @@ impl Context {
             principals: Principals::default(),
             consumers: Consumers::default(),
             decisions: Vec::new(),
+            allowance: None,
+            seats: Taken::default(),
         }
     }
 
@@ -170,6 +178,20 @@ impl Context {
     /// The path.
     pub(crate) fn path(&self) -> &str {
         self.target.path()
+    }
+
+    /// The value of a header as the client sent it; several fields of one name are one value, joined by commas (RFC 9110,
+    /// 5.3).
+    pub(crate) fn header(&self, name: &HeaderName) -> Option<Cow<'_, [u8]>> {
+        // Not among the headers: what is there may be what the upstream is to see.
+        if *name == header::HOST {
+            return Some(Cow::Borrowed(self.host.value().as_bytes()));
+        }
+        let mut fields = self.headers.get_all(name).iter().map(HeaderValue::as_bytes);
+        let first = fields.next()?;
+        let Some(second) = fields.next() else { return Some(Cow::Borrowed(first)) };
+        let all = [first, second].into_iter().chain(fields);
+        Some(Cow::Owned(all.collect::<Vec<_>>().join(&b", "[..])))
     }
 
     /// What matching looks at, of a request that came through that door.
@@ -204,6 +226,8 @@ impl Context {
             principals: Principals::default(),
             consumers: Consumers::default(),
             decisions: Vec::new(),
+            allowance: None,
+            seats: Taken::default(),
         }
     }
 }

@@ -5,6 +5,8 @@ mod keys;
 
 pub use keys::Keys;
 
+pub mod limits;
+
 use crate::router::Router;
 use http::{HeaderMap, Method};
 use prost::Message;
@@ -156,7 +158,7 @@ fn put(kind: Kind, name: &str, payload: Vec<u8>) -> Change {
 }
 
 /// The memory of this process, in bytes; 0 where the system does not tell.
-fn resident() -> usize {
+pub fn resident() -> usize {
     let text = fs::read_to_string("/proc/self/statm").unwrap_or_default();
     text.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).map_or(0, |pages| pages * 4096)
 }

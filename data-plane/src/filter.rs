@@ -7,13 +7,16 @@
 mod api_key;
 mod basic;
 mod client_certificate;
+mod concurrency;
 mod cors;
+mod counting;
 mod deprecation;
 mod ext_auth;
 mod header_text;
 mod hsts;
 mod jwt;
 mod maintenance;
+mod rate_limit;
 mod request_headers;
 mod request_query;
 mod response_headers;
@@ -32,6 +35,7 @@ use crate::{context::Context, pool::Pool, states::States};
 use api_key::ApiKeyFilter;
 use basic::BasicFilter;
 use client_certificate::ClientCertificateFilter;
+use concurrency::ConcurrencyFilter;
 use cors::CorsFilter;
 use deprecation::DeprecationFilter;
 use ext_auth::ExtAuthFilter;
@@ -44,6 +48,7 @@ use proto::{
     policy::{AccessLog, Diagnostics, ErrorBodies, Policy, PolicyKind},
     quantity::Share,
 };
+use rate_limit::RateLimitFilter;
 use request_headers::RequestHeadersFilter;
 use request_query::RequestQueryFilter;
 use response_headers::ResponseHeadersFilter;
@@ -57,10 +62,11 @@ pub(crate) struct Attached<'p> {
     /// Where.
     pub(crate) place: Place,
     /// The route or the upstream; `None` where it is attached to all traffic.
-    #[expect(dead_code, reason = "no kind remembers anything yet")]
     pub(crate) owner: Option<&'p Name>,
     /// The names of what the path of the route captures.
     pub(crate) variables: &'p [String],
+    /// The route whose requests it sees; `None` for those that no route matches.
+    pub(crate) route: Option<&'p Name>,
     /// The policy.
     pub(crate) policy: &'p Policy,
     /// The upstream that it asks.
@@ -108,12 +114,13 @@ pub(crate) enum Filter {
     Cors(CorsFilter),
     Deprecation(DeprecationFilter),
     Validate(ValidateFilter),
+    RateLimit(RateLimitFilter),
+    Concurrency(ConcurrencyFilter),
 }
 
 /// When a filter acts. The order is not the operator's to choose: what is cheap and says no comes before what is dear,
 /// nothing is limited by an identity that is not proven yet, and nobody is let in before it is known who he is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(dead_code, reason = "the order of the stages is settled before each of them has a kind")]
 pub(crate) enum Stage {
     /// By the client's address alone.
     Address,
@@ -178,6 +185,10 @@ impl Filter {
             PolicyKind::Validate(policy) => Some(Filter::Validate(ValidateFilter::build(policy))),
             PolicyKind::Deprecation(policy) => Some(Filter::Deprecation(DeprecationFilter::build(policy))),
             PolicyKind::Hsts(policy) => Some(Filter::Hsts(HstsFilter::build(policy))),
+            PolicyKind::RateLimit(policy) => Some(Filter::RateLimit(RateLimitFilter::build(policy, attached, states))),
+            PolicyKind::Concurrency(policy) => {
+                Some(Filter::Concurrency(ConcurrencyFilter::build(policy, attached, states)))
+            }
             PolicyKind::Tracing(tracing) => {
                 telling.sample = Some(tracing.sample);
                 None
@@ -206,6 +217,8 @@ impl Filter {
             Filter::Cors(_) => Stage::Cors,
             Filter::ExtAuth(_) => Stage::Authorize,
             Filter::Validate(_) => Stage::Body,
+            Filter::RateLimit(filter) => filter.stage(),
+            Filter::Concurrency(filter) => filter.stage(),
             Filter::ResponseHeaders(_) | Filter::Hsts(_) => Stage::Transform,
             Filter::RequestHeaders(_) | Filter::RequestQuery(_) => Stage::Transform,
             Filter::SecurityHeaders(_) | Filter::Deprecation(_) => Stage::Transform,
@@ -229,6 +242,8 @@ impl Filter {
             Filter::Validate(_) => Some("the body of the request, which is not told".into()),
             Filter::RequestHeaders(_) | Filter::RequestQuery(_) | Filter::Cors(_) => None,
             Filter::SecurityHeaders(_) | Filter::Deprecation(_) => None,
+            Filter::RateLimit(_) => Some("limits: how much a client has had on the node".into()),
+            Filter::Concurrency(_) => Some("limits: how many requests a client has on the node now".into()),
         }
     }
 
@@ -246,6 +261,8 @@ impl Filter {
             Filter::Cors(filter) => filter.request(context),
             // It is asked last, with the body.
             Filter::Validate(_) => Verdict::CONTINUE,
+            Filter::RateLimit(filter) => filter.request(context),
+            Filter::Concurrency(filter) => filter.request(context),
             // They act on the way back.
             Filter::ResponseHeaders(_) | Filter::Hsts(_) => Verdict::CONTINUE,
             Filter::SecurityHeaders(_) | Filter::Deprecation(_) => Verdict::CONTINUE,
@@ -267,6 +284,8 @@ impl Filter {
             Filter::Cors(filter) => filter.touched(),
             Filter::Deprecation(filter) => filter.touched(),
             Filter::RequestHeaders(_) | Filter::RequestQuery(_) | Filter::Validate(_) => Vec::new(),
+            Filter::RateLimit(filter) => filter.touched(),
+            Filter::Concurrency(_) => Vec::new(),
         }
     }
 
@@ -285,6 +304,8 @@ impl Filter {
             Filter::Cors(filter) => filter.response(context, headers),
             Filter::Deprecation(filter) => filter.response(headers),
             Filter::RequestHeaders(_) | Filter::RequestQuery(_) | Filter::Validate(_) => {}
+            Filter::RateLimit(filter) => filter.response(context, headers),
+            Filter::Concurrency(_) => {}
         }
     }
 }

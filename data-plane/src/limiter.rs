@@ -12,8 +12,8 @@ mod seats;
 mod table;
 mod windows;
 
-pub(crate) use bucket::{Bucket, Decision};
-pub(crate) use seats::{Seat, Seats};
+pub(crate) use bucket::{Allowance, Bucket};
+pub(crate) use seats::{Seats, Taken};
 pub(crate) use windows::{Slots, Window};
 
 use std::{
@@ -22,7 +22,7 @@ use std::{
 };
 use table::Table;
 
-/// The most keys of a node whose buckets are not full: 24 bytes each, of which only those in use are resident.
+/// The most keys of a node whose buckets are not full: 32 bytes each, of which only those in use are resident.
 pub(crate) const MAX_KEYS: usize = 1 << 20;
 
 /// What a node counts, of all policies that limit.
@@ -39,10 +39,11 @@ pub(crate) struct Limiter {
 pub(crate) struct Key([u64; 2]);
 
 /// Makes a key of its parts.
+#[derive(Clone, Debug)]
 pub(crate) struct KeyHasher([DefaultHasher; 2]);
 
 /// What a limiter remembers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LimiterFigures {
     /// Keys that have a place.
     pub(crate) keys: u64,
@@ -59,6 +60,9 @@ impl Default for Limiter {
 }
 
 impl Limiter {
+    /// What the state is called that a node has one of.
+    pub(crate) const STATE: &str = "limiter";
+
     /// One with room for so many keys.
     pub(crate) fn of(keys: usize) -> Limiter {
         Limiter { table: Table::of(keys), seeds: [RandomState::new(), RandomState::new()], begun: Instant::now() }
@@ -70,19 +74,22 @@ impl Limiter {
     }
 
     /// Whether so much may be had now, of all of the windows; if so it is.
-    pub(crate) fn check(&self, key: Key, windows: &[Window], cost: u32, now: Instant) -> Decision {
+    pub(crate) fn check(&self, key: Key, windows: &[Window], cost: u32, now: Instant) -> Allowance {
         let now = u64::try_from(now.saturating_duration_since(self.begun).as_nanos()).unwrap_or(u64::MAX);
         let mut shard = self.table.lock(key.0);
-        let decide = |window: &Window| window.bucket.ask(shard.full_at(window.id(key)), cost, now);
-        let decision = windows.iter().map(decide).fold(Decision::UNLIMITED, Decision::tighter);
-        if decision.allowed && cost > 0 {
+        let ask = |(at, window): (usize, &Window)| Allowance {
+            window: at,
+            ..window.bucket.ask(shard.level(window.id(key)), cost, now)
+        };
+        let allowance = windows.iter().enumerate().map(ask).fold(Allowance::UNLIMITED, Allowance::tighter);
+        if allowance.allowed && cost > 0 {
             for window in windows {
                 let id = window.id(key);
-                let full_at = window.bucket.charge(shard.full_at(id), cost, now);
-                shard.set(id, full_at, now);
+                let level = window.bucket.charge(shard.level(id), cost, now);
+                shard.set(id, level, now);
             }
         }
-        decision
+        allowance
     }
 
     /// What is remembered.

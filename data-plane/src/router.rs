@@ -110,6 +110,7 @@ impl Router {
         let everywhere = globals.iter().map(|policy| Attached {
             place: Place::Global,
             owner: None,
+            route: None,
             variables: &[],
             policy,
             asks: None,
@@ -176,14 +177,14 @@ impl Router {
         self.identity.map_or(0, |identity| identity.revision)
     }
 
+    /// What policies remember.
+    pub(crate) fn states(&self) -> &States {
+        &self.states
+    }
+
     /// The certificate for a client that asks for this name, or for none.
     pub(crate) fn certificate(&self, server_name: Option<&str>) -> Option<&Arc<Certificate>> {
         self.snapshot.server_names().find(server_name)
-    }
-
-    /// What its policies remember.
-    pub(crate) fn states(&self) -> &States {
-        &self.states
     }
 
     /// All pools.

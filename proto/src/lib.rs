@@ -20,6 +20,7 @@ pub mod invalid;
 pub mod jose;
 pub mod json;
 pub mod keyring;
+pub mod limit_key;
 pub mod log_level;
 pub mod matching;
 pub mod name;

@@ -5,6 +5,7 @@ mod access_log;
 mod api_key;
 mod basic;
 mod client_certificate;
+mod concurrency;
 mod cors;
 mod deprecation;
 mod diagnostics;
@@ -13,6 +14,7 @@ mod ext_auth;
 mod hsts;
 mod jwt;
 mod maintenance;
+mod rate_limit;
 mod request_headers;
 mod request_query;
 mod response_headers;
@@ -24,6 +26,7 @@ pub use access_log::{AccessLog, LogField, LogForm, LogPiece, LoggedHeader};
 pub use api_key::{ApiKeyPlace, ApiKeyPolicy};
 pub use basic::{Basic, Hashed};
 pub use client_certificate::{ClientCertificate, Distrust};
+pub use concurrency::ConcurrencyLimit;
 pub use cors::{Cors, Origin, Origins};
 pub use deprecation::Deprecation;
 pub use diagnostics::{Diagnostics, ProxyStatus};
@@ -32,6 +35,7 @@ pub use ext_auth::ExtAuth;
 pub use hsts::Hsts;
 pub use jwt::{Issuer, Jwt, KeyPlace, Keys, Terms, TokenPlace};
 pub use maintenance::Maintenance;
+pub use rate_limit::{Cost, LimitHeaders, RateLimit, RateWindow};
 pub use request_headers::RequestHeaders;
 pub use request_query::{Parameter, RequestQuery};
 pub use response_headers::ResponseHeaders;
@@ -109,6 +113,10 @@ pub enum PolicyKind {
     ErrorBodies(Arc<ErrorBodies>),
     /// Let only bodies pass that fit a schema.
     Validate(Arc<Validate>),
+    /// Let so many requests pass in a time.
+    RateLimit(Arc<RateLimit>),
+    /// Let so many requests pass at once.
+    Concurrency(Arc<ConcurrencyLimit>),
 }
 
 /// A policy where it is attached.
@@ -121,7 +129,7 @@ pub enum Attachment {
 }
 
 /// The names of all kinds, as they are written.
-pub const KIND_NAMES: [&str; 18] = [
+pub const KIND_NAMES: [&str; 20] = [
     "response_headers",
     "hsts",
     "tracing",
@@ -140,6 +148,8 @@ pub const KIND_NAMES: [&str; 18] = [
     "deprecation",
     "error_bodies",
     "validate",
+    "rate_limit",
+    "concurrency",
 ];
 
 // === impl Policy ===
@@ -228,6 +238,11 @@ impl PolicyKind {
             Kind::ErrorBodies(message) => faults.at("error_bodies", |faults| {
                 ErrorBodies::check(message, faults).map(Arc::new).map(PolicyKind::ErrorBodies)
             }),
+            Kind::RateLimit(message) => faults
+                .at("rate_limit", |faults| RateLimit::check(message, faults).map(Arc::new).map(PolicyKind::RateLimit)),
+            Kind::Concurrency(message) => faults.at("concurrency", |faults| {
+                ConcurrencyLimit::check(message, faults).map(Arc::new).map(PolicyKind::Concurrency)
+            }),
         }
     }
 
@@ -246,6 +261,7 @@ impl PolicyKind {
             | PolicyKind::Diagnostics(_)
             | PolicyKind::ExtAuth(_)
             | PolicyKind::Maintenance(_) => false,
+            PolicyKind::RateLimit(_) | PolicyKind::Concurrency(_) => false,
         }
     }
 
@@ -259,6 +275,7 @@ impl PolicyKind {
             | PolicyKind::Basic(_)
             | PolicyKind::ClientCertificate(_) => true,
             PolicyKind::Cors(_) | PolicyKind::Validate(_) => true,
+            PolicyKind::RateLimit(_) | PolicyKind::Concurrency(_) => true,
             // What is not changed as it should be is refused, tried out or not.
             PolicyKind::RequestHeaders(_) | PolicyKind::RequestQuery(_) => false,
             PolicyKind::SecurityHeaders(_) | PolicyKind::Deprecation(_) | PolicyKind::ErrorBodies(_) => false,
@@ -281,6 +298,7 @@ impl PolicyKind {
             | PolicyKind::Basic(_)
             | PolicyKind::ClientCertificate(_) => false,
             PolicyKind::RequestHeaders(_) | PolicyKind::RequestQuery(_) | PolicyKind::Validate(_) => false,
+            PolicyKind::RateLimit(_) | PolicyKind::Concurrency(_) => false,
             PolicyKind::SecurityHeaders(_) | PolicyKind::Deprecation(_) => true,
             PolicyKind::Cors(_) | PolicyKind::ErrorBodies(_) => true,
             PolicyKind::Hsts(_) | PolicyKind::Tracing(_) | PolicyKind::AccessLog(_) | PolicyKind::Diagnostics(_) => {
@@ -316,6 +334,8 @@ impl PolicyKind {
             PolicyKind::Deprecation(_) => "deprecation",
             PolicyKind::ErrorBodies(_) => "error_bodies",
             PolicyKind::Validate(_) => "validate",
+            PolicyKind::RateLimit(_) => "rate_limit",
+            PolicyKind::Concurrency(_) => "concurrency",
         }
     }
 }

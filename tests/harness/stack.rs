@@ -153,13 +153,13 @@ impl Node {
         command
             .args(["--listen", &format!("http={}", self.traffic)])
             .args(["--status-listen", &self.status.to_string()])
-            .args(["--workers", "1"])
             .arg("--data-dir")
             .arg(self.folder.path().join("state"))
             .args(&self.arguments)
             .env("PORTICO_SHUTDOWN_DELAY", "500ms")
-            // A test that wants one says so by its argument.
+            // A test that wants one, or more, says so by its argument.
             .env("PORTICO_ACCESS_LOG", "off")
+            .env("PORTICO_WORKERS", "1")
             .env("PORTICO_JOIN_TOKEN", &self.join_token);
         self.process = Some(Process::start("node", command, self.folder.path()));
     }

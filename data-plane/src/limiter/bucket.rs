@@ -1,4 +1,7 @@
 //! The arithmetic of a bucket, without a clock: times are nanoseconds since some beginning.
+//!
+//! What is remembered of a bucket is when it is full again. Beside it stands the interval that this was reckoned with, so
+//! that after a change of the limit as much is missing as was taken out.
 
 use std::time::Duration;
 
@@ -10,11 +13,22 @@ pub(crate) struct Bucket {
     burst: u32,
 }
 
+/// What is remembered of a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Level {
+    /// When it is full again.
+    pub(super) full_at: u64,
+    /// What this was reckoned with; 0 while nothing was ever taken out.
+    pub(super) interval: u64,
+}
+
 /// Whether a request may pass, and what it is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Decision {
+pub(crate) struct Allowance {
     /// Whether.
     pub(crate) allowed: bool,
+    /// Of which of several windows this is told.
+    pub(crate) window: usize,
     /// How much may be had at once when the bucket is full.
     pub(crate) limit: u32,
     /// How much may still be had at once.
@@ -35,16 +49,17 @@ impl Bucket {
         Bucket { interval: u64::try_from(interval).unwrap_or(u64::MAX).max(1), burst }
     }
 
-    /// What there would be if so much were asked of a bucket that is full again at `full_at`.
-    pub(super) fn ask(self, full_at: u64, cost: u32, now: u64) -> Decision {
-        let full_in = self.full_in(full_at, now);
+    /// What there is when so much is asked, which is taken out if it is allowed.
+    pub(super) fn ask(self, level: Level, cost: u32, now: u64) -> Allowance {
+        let full_in = self.full_in(level, now);
         let asked = self.times(cost);
         let room = self.depth() - full_in;
         let allowed = asked <= room;
         let (full_in, room) = if allowed { (full_in + asked, room - asked) } else { (full_in, room) };
         let retry_after = if allowed { 0 } else { asked - room };
-        Decision {
+        Allowance {
             allowed,
+            window: 0,
             limit: self.burst,
             remaining: u32::try_from(room / self.interval).unwrap_or(u32::MAX),
             reset: Duration::from_nanos(full_in),
@@ -52,14 +67,24 @@ impl Bucket {
         }
     }
 
-    /// When the bucket is full again once so much was had, which was allowed.
-    pub(super) fn charge(self, full_at: u64, cost: u32, now: u64) -> u64 {
-        now.saturating_add(self.full_in(full_at, now)).saturating_add(self.times(cost))
+    /// What is left once so much was taken out, which was allowed.
+    pub(super) fn charge(self, level: Level, cost: u32, now: u64) -> Level {
+        let full_at = now.saturating_add(self.full_in(level, now)).saturating_add(self.times(cost));
+        Level { full_at, interval: self.interval }
     }
 
     // A bucket that was deeper before the limit was changed is now empty, and not more than that.
-    fn full_in(self, full_at: u64, now: u64) -> u64 {
-        full_at.saturating_sub(now).min(self.depth())
+    fn full_in(self, level: Level, now: u64) -> u64 {
+        let full_in = level.full_at.saturating_sub(now);
+        let full_in = match level.interval {
+            0 => full_in,
+            interval if interval == self.interval => full_in,
+            interval => {
+                let taken = u128::from(full_in) * u128::from(self.interval);
+                u64::try_from(taken.div_ceil(u128::from(interval))).unwrap_or(u64::MAX)
+            }
+        };
+        full_in.min(self.depth())
     }
 
     fn depth(self) -> u64 {
@@ -71,12 +96,20 @@ impl Bucket {
     }
 }
 
-// === impl Decision ===
+// === impl Level ===
 
-impl Decision {
+impl Level {
+    /// Of a bucket out of which nothing was taken.
+    pub(super) const FULL: Level = Level { full_at: 0, interval: 0 };
+}
+
+// === impl Allowance ===
+
+impl Allowance {
     /// Where there is no limit.
-    pub(super) const UNLIMITED: Decision = Decision {
+    pub(super) const UNLIMITED: Allowance = Allowance {
         allowed: true,
+        window: 0,
         limit: u32::MAX,
         remaining: u32::MAX,
         reset: Duration::ZERO,
@@ -85,9 +118,9 @@ impl Decision {
 
     /// Of two that both have to allow, the one that a client has to heed.
     #[must_use]
-    pub(crate) fn tighter(self, other: Decision) -> Decision {
+    pub(crate) fn tighter(self, other: Allowance) -> Allowance {
         // The longest wait; where there is none, the least that is left.
-        let rank = |it: &Decision| (it.allowed, std::cmp::Reverse(it.retry_after), it.remaining);
+        let rank = |it: &Allowance| (it.allowed, std::cmp::Reverse(it.retry_after), it.remaining);
         if rank(&other) < rank(&self) { other } else { self }
     }
 }

@@ -24,6 +24,10 @@ pub(crate) struct Seat {
     key: Key,
 }
 
+/// The seats that a request sits on. A copy of the request sits nowhere: it is another one.
+#[derive(Debug, Default)]
+pub(crate) struct Taken(Vec<Seat>);
+
 // === impl Seats ===
 
 impl Default for Seats {
@@ -61,6 +65,21 @@ impl Seats {
             }
         }
         changed
+    }
+}
+
+// === impl Taken ===
+
+impl Taken {
+    /// One more.
+    pub(crate) fn push(&mut self, seat: Seat) {
+        self.0.push(seat);
+    }
+}
+
+impl Clone for Taken {
+    fn clone(&self) -> Taken {
+        Taken::default()
     }
 }
 

@@ -1,11 +1,11 @@
-//! A table of a fixed size from keys to the time when their bucket is full again.
+//! A table of a fixed size from keys to what is remembered of their buckets.
 //!
 //! Whoever is not in it has a full bucket, and so has everybody whose time is past: nothing is ever swept. A key may stand
 //! in two groups of places; a new one takes the place whose time is longest past. When all times are to come, it takes
 //! the place of who would soonest have had a full bucket anyway: so the one with the largest debt stays, and to fill the
 //! table with others is no way to be rid of it. That is counted.
 
-use super::LimiterFigures;
+use super::{LimiterFigures, bucket::Level};
 use std::sync::{
     Mutex, MutexGuard, PoisonError,
     atomic::{AtomicU64, Ordering::Relaxed},
@@ -13,7 +13,7 @@ use std::sync::{
 
 /// How many shards there are, each with its lock; a power of two.
 const SHARDS: usize = 64;
-/// The places of a group; 192 bytes.
+/// The places of a group; 256 bytes.
 const GROUP: usize = 8;
 
 /// The table.
@@ -37,8 +37,9 @@ pub(super) struct Locked<'t> {
 #[repr(align(64))]
 struct Shard(Mutex<Vec<Place>>);
 
-// The key, and when its bucket is full again: an array of numbers, for that is what can be allocated without touching it.
-type Place = [u64; 3];
+// The key, when its bucket is full again, and by which interval: an array of numbers, for that is what can be allocated
+// without touching it.
+type Place = [u64; 4];
 
 // === impl Table ===
 
@@ -58,7 +59,7 @@ impl Table {
         let shard = &self.shards[(first >> 32) as usize % SHARDS];
         let mut places = shard.0.lock().unwrap_or_else(PoisonError::into_inner);
         if places.is_empty() {
-            *places = vec![[0; 3]; self.groups * GROUP];
+            *places = vec![[0; 4]; self.groups * GROUP];
         }
         Locked { places, table: self }
     }
@@ -72,19 +73,20 @@ impl Table {
 // === impl Locked ===
 
 impl Locked<'_> {
-    /// When the bucket of the key is full again; 0 if it was never less.
-    pub(super) fn full_at(&self, key: [u64; 2]) -> u64 {
-        self.groups(key).flatten().find(|place| place[..2] == key).map_or(0, |place| place[2])
+    /// What is remembered of the key.
+    pub(super) fn level(&self, key: [u64; 2]) -> Level {
+        let place = self.groups(key).flatten().find(|place| place[..2] == key);
+        place.map_or(Level::FULL, |place| Level { full_at: place[2], interval: place[3] })
     }
 
-    /// Sets when the bucket of the key is full again.
-    pub(super) fn set(&mut self, key: [u64; 2], full_at: u64, now: u64) {
+    /// Remembers it of the key.
+    pub(super) fn set(&mut self, key: [u64; 2], level: Level, now: u64) {
         let mut best = (GROUP + 1, u64::MAX, 0);
         for begin in self.begins(key) {
             let (mut to_come, mut soonest) = (0, (u64::MAX, 0));
             for (at, place) in self.places[begin..begin + GROUP].iter_mut().enumerate() {
                 if place[..2] == key {
-                    place[2] = full_at;
+                    (place[2], place[3]) = (level.full_at, level.interval);
                     return;
                 }
                 to_come += usize::from(place[2] > now);
@@ -99,7 +101,7 @@ impl Locked<'_> {
             past if past <= now => {}
             _ => drop(self.table.displaced.fetch_add(1, Relaxed)),
         }
-        self.places[at] = [key[0], key[1], full_at];
+        self.places[at] = [key[0], key[1], level.full_at, level.interval];
     }
 
     fn groups(&self, key: [u64; 2]) -> impl Iterator<Item = &[Place]> {

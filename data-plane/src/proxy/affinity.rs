@@ -43,15 +43,7 @@ pub(super) fn key_hash(key: &HashKey, values: &Values<'_>) -> Option<KeyHash> {
     let context = values.context();
     let hash = |key: &[u8]| (!key.is_empty()).then(|| KeyHash::of(key));
     match key {
-        // Not among the headers: what is there may be what the upstream is to see.
-        HashKey::Header(name) if *name == http::header::HOST => hash(context.host.value().as_bytes()),
-        HashKey::Header(name) => {
-            let mut fields = context.headers.get_all(name).iter();
-            let first = fields.next()?.as_bytes();
-            let Some(second) = fields.next() else { return hash(first) };
-            let rest = [second].into_iter().chain(fields).map(HeaderValue::as_bytes);
-            hash(&[first].into_iter().chain(rest).collect::<Vec<_>>().join(&b", "[..]))
-        }
+        HashKey::Header(name) => hash(&context.header(name)?),
         HashKey::Cookie(name) => hash(cookie(&context.headers, name)?),
         HashKey::Query(name) => hash(&parameter(context.target.query()?, name)?),
         HashKey::ClientAddress => match context.client {

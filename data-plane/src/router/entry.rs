@@ -259,7 +259,7 @@ impl<'a> Resolver<'a> {
     // A checked snapshot has the upstream that a policy asks.
     fn attach(self, route: &'a Route, (place, owner): (Place, Option<&'a Name>), policy: &'a Policy) -> Attached<'a> {
         let asks = policy.kind.upstream().and_then(|(name, _)| self.pools.get(name.as_str()));
-        Attached { place, owner, variables: variables(route), policy, asks }
+        Attached { place, owner, route: Some(&route.name), variables: variables(route), policy, asks }
     }
 
     // A checked snapshot has every policy that is referred to.

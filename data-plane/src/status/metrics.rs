@@ -2,6 +2,7 @@
 
 use crate::{
     issuer_keys::IssuerKeys,
+    limiter::{Limiter, LimiterFigures},
     remote::Figures,
     router::Router,
     telemetry::{
@@ -51,6 +52,7 @@ pub(super) struct Metrics {
     circuits: Vec<(String, bool, u64)>,
     // By place.
     keys: BTreeMap<String, Figures>,
+    limiter: LimiterFigures,
     revision: u64,
     age: Option<Duration>,
     config_refused: u64,
@@ -113,6 +115,12 @@ impl Metrics {
             circuits: circuits.collect(),
             keys: keys.take(MAX_KEY_PLACES).collect(),
             over_budget: over_budget.filter(|(_, n)| *n > 0).collect(),
+            limiter: router
+                .states()
+                .of_kind::<Limiter>(Limiter::STATE)
+                .first()
+                .map(|limiter| limiter.figures())
+                .unwrap_or_default(),
             revision: config.revision(),
             age: config.since().map(|since| now.saturating_sub(Duration::from_millis(since))),
             config_refused: config.refusals(),
@@ -339,6 +347,11 @@ impl Collector for Metrics {
             ("portico_panics", "Requests that ended by a panic", counts.panics),
             ("portico_log_dropped", "Lines of the access log that were lost", self.log_dropped),
             ("portico_config_refused", "Configurations that were refused", self.config_refused),
+            (
+                "portico_limiter_keys_displaced",
+                "Keys of limits that were forgotten before their bucket was full, for there were too many",
+                self.limiter.displaced,
+            ),
         ] {
             let encoder = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             ConstCounter::new(n).encode(encoder)?;
@@ -353,6 +366,7 @@ impl Collector for Metrics {
             ("portico_connections", "Client connections that stand", self.connections as f64),
             ("portico_requests_in_flight", "Requests that are not answered to their end", counts.in_flight as f64),
             ("portico_tunnels", "Client connections that were switched to another protocol", counts.tunnels as f64),
+            ("portico_limiter_keys", "Places for keys of limits that were ever taken", self.limiter.keys as f64),
             ("portico_config_revision", "The revision that runs", self.revision as f64),
             ("portico_config_age_seconds", "How long it has been running", age),
             ("portico_ready", "Whether the node is ready", f64::from(u8::from(self.ready))),
