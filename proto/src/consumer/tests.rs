@@ -235,3 +235,24 @@ fn what_a_document_leaves_out_stays() {
     assert!(!json::read_partial(Kind::Consumer, &json!({"name": "a", "credentials": []})).leaves_credentials);
     assert!(!json::read_partial(Kind::Route, &json!({"name": "a"})).leaves_credentials);
 }
+
+#[test]
+fn digests_are_found_however_they_are_spread() {
+    // All in one shard: at its beginning, at its end, and in even steps.
+    for step in [1_u64, 1 << 21] {
+        for from in [0, (1_u64 << 32) - 400 * step] {
+            let digest = |at: u64| format!("0000{:08x}{:0>52}", from + at * step, "7");
+            let credentials: Value =
+                (0..400).rev().map(|at| json!({"id": format!("k{at}"), "api_key": {"digest": digest(at)}})).collect();
+            let snapshot = base().with([consumer("c", credentials)]).expect("all differ");
+            assert_eq!(snapshot.directory().len(), 403);
+            for at in [0, 1, 199, 398, 399] {
+                let one = json!([{"id": "x", "api_key": {"digest": digest(at)}}]);
+                let told = faults(snapshot.with([consumer("d", one)]));
+                assert!(told[0].contains(&format!("credential \"k{at}\" of consumer \"c\"")), "{told:?}");
+            }
+            let fewer = snapshot.with([consumer("c", json!([]))]).expect("it is right");
+            assert_eq!(fewer.directory().len(), 3);
+        }
+    }
+}
