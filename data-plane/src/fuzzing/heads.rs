@@ -1,8 +1,8 @@
 //! Heads of requests and answers, read a second time.
 
 use super::check_path;
-use crate::{inbound::BodyFraming, listener, pool, proxy};
-use http::{HeaderMap, Method, StatusCode};
+use crate::{context::is_identity, inbound::BodyFraming, listener, pool, proxy};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 use proto::path::normalise;
 
 /// What no upstream gets: it belongs to the client's connection, or frames a body here that has none.
@@ -57,6 +57,7 @@ pub(super) fn request(bytes: &[u8]) {
     assert_eq!(sent.fields.iter().filter(|(name, _)| name == "host").count(), 1);
     for (name, value) in &sent.fields {
         assert!(!NEVER.contains(&name.as_str()), "{name} was sent on");
+        assert!(!HeaderName::from_bytes(name.as_bytes()).is_ok_and(|name| is_identity(&name)), "{name} was believed");
         assert!(name != "te" || *value == b"trailers");
         assert!(name != "content-length" || *value == b"0");
     }
