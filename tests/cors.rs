@@ -79,6 +79,7 @@ fn scripts_see_what_the_policy_lets_them_see() {
             answer.headers.iter().filter(|(name, _)| name == "vary").map(|(_, value)| &**value).collect();
         assert_eq!(vary, ["accept", "origin"]);
     }
+    assert_eq!(preflight(&node, "/closed", APP, "GET").status, 204);
     // Errors of the gateway too, or the script would not know what went wrong.
     for (target, status) in [("/down", 502), ("/closed", 503)] {
         let answer = ask(&node, target, APP);

@@ -126,6 +126,8 @@ pub(crate) enum Stage {
     Address,
     /// Preflight requests carry no credentials.
     Cors,
+    /// Is it open at all? Scripts could not read why not if their preflights were not answered.
+    Open,
     /// Who is it?
     Authenticate,
     /// May he?
@@ -146,6 +148,7 @@ impl Stage {
         match self {
             Stage::Address => "address",
             Stage::Cors => "cors",
+            Stage::Open => "open",
             Stage::Authenticate => "authenticate",
             Stage::Authorize => "authorize",
             Stage::Limit => "limit",
@@ -212,7 +215,7 @@ impl Filter {
     pub(crate) fn stage(&self) -> Stage {
         match self {
             Filter::Jwt(_) => Stage::Authenticate,
-            Filter::Maintenance(_) => Stage::Address,
+            Filter::Maintenance(_) => Stage::Open,
             Filter::ApiKey(_) | Filter::Basic(_) | Filter::ClientCertificate(_) => Stage::Authenticate,
             Filter::Cors(_) => Stage::Cors,
             Filter::ExtAuth(_) => Stage::Authorize,

@@ -1,4 +1,4 @@
-//! Maintenance: nobody is served but those who see to it. It says no before anything else is asked.
+//! Maintenance: nobody is served but those who see to it. It says no before anybody is asked who he is.
 
 use super::verdict::Verdict;
 use crate::{
