@@ -54,6 +54,11 @@ fn a_service_reads_what_the_policy_wrote_and_not_what_the_client_did() {
     assert!(head.starts_with("HTTP/1.1 400 "), "{head}");
     assert_eq!(problem["reason"], "request_headers");
 
+    let typo = json!({"name": "typo", "match": {"path": {"template": "/typo/{id}"}}, "respond": {},
+        "policies": [{"request_headers": {"set": [{"name": "x-order", "value": "{path.ip}"}]}}]});
+    let refused = control_plane.admin.send("PUT", "/v1/routes/typo", Some(&typo));
+    assert_eq!((refused.status, &refused.json()["errors"][0]["pointer"]), (422, &"/policies/0".into()));
+    assert!(refused.text().contains("did you mean"), "{}", refused.text());
     let bad = json!({"request_headers": {"set": [{"name": "host", "value": "a"}], "remove": ["connection"]}});
     let refused = control_plane.admin.send("PUT", "/v1/policies/bad", Some(&bad));
     assert_eq!(refused.status, 422, "{}", refused.text());

@@ -49,6 +49,7 @@ use crate::{
     name::Name,
     pb,
     resource::{self, ResourceKey},
+    template,
 };
 use pb::policy::Kind;
 use std::{
@@ -313,6 +314,20 @@ impl PolicyKind {
         Some((&policy.upstream, "/ext_auth/upstream"))
     }
 
+    // The variables of a path that its templates refer to.
+    fn captured(&self) -> Vec<&str> {
+        let headers = if let PolicyKind::RequestHeaders(policy) = self {
+            [&policy.set, &policy.add]
+        } else if let PolicyKind::ResponseHeaders(policy) = self {
+            [&policy.set, &policy.add]
+        } else if let PolicyKind::RequestQuery(policy) = self {
+            return policy.set.iter().chain(&policy.add).flat_map(|parameter| parameter.value.captured()).collect();
+        } else {
+            return Vec::new();
+        };
+        headers.into_iter().flatten().flat_map(|header| header.value.captured()).collect()
+    }
+
     /// The kind's name, as it is written.
     pub fn name(&self) -> &'static str {
         match self {
@@ -362,6 +377,19 @@ impl Attachment {
             }
             attachments
         })
+    }
+
+    /// Notes variables that policies which stand at a route take from its path, and which that does not capture.
+    pub(crate) fn check_captured(attachments: &[Attachment], variables: &[(&str, bool)], faults: &mut Faults) {
+        faults.at("policies", |faults| {
+            for (at, attachment) in attachments.iter().enumerate() {
+                let Attachment::Inline(policy) = attachment else { continue };
+                let unknown = |name: &&str| !variables.iter().any(|(variable, _)| variable == name);
+                for name in policy.kind.captured().into_iter().filter(unknown) {
+                    faults.note_at(at, template::unknown_variable(name, variables));
+                }
+            }
+        });
     }
 
     /// What it refers to, and the pointer of the reference.

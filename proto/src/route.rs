@@ -135,6 +135,10 @@ impl Route {
         let matches = faults.at("match", |faults| Match::check(message.r#match.as_ref(), faults));
         let action = message.action.as_ref().and_then(|action| Action::check(action, &matches.path, faults));
         let policies = Attachment::check_list(&message.policies, faults);
+        // One that is wrong otherwise is told of first.
+        if policies.len() == message.policies.len() {
+            Attachment::check_captured(&policies, &matches.path.variables(), faults);
+        }
         let disable = check_disable(&message.disable, faults);
         let request_body = message.limits.as_ref().filter(|limits| !limits.request_body.is_empty());
         let request_body = request_body.and_then(|limits| {

@@ -143,6 +143,14 @@ impl Template {
         }
     }
 
+    /// The variables of a path that it refers to.
+    pub fn captured(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Value(Reference::Path(name), _) => Some(name.as_str()),
+            Part::Value(..) | Part::Text(_) => None,
+        })
+    }
+
     /// Appends the result to `out`. A path of the result still has to be normalised.
     pub fn render(&self, scope: &impl Scope, out: &mut String) -> Result<(), RenderError> {
         for part in &self.parts {
@@ -200,7 +208,8 @@ fn part(
     Ok(Part::Value(reference, encoding))
 }
 
-fn unknown_variable(name: &str, variables: &[(&str, bool)]) -> String {
+/// That the path captures no such variable, and what to do.
+pub(crate) fn unknown_variable(name: &str, variables: &[(&str, bool)]) -> String {
     if variables.is_empty() {
         return format!(
             "{{path.{name}}}: the route's path captures nothing; give it a template such as /orders/{{{name}}}"
