@@ -23,6 +23,7 @@ mod ext_auth;
 mod harness;
 mod health;
 mod hsts;
+mod introspection;
 mod jwt;
 mod limits;
 mod log_level;

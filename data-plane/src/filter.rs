@@ -5,6 +5,7 @@
 //! an option of its record. How filters are asked one after the other stands in [`sequence`].
 
 mod api_key;
+mod asking;
 mod basic;
 mod client_certificate;
 mod concurrency;
@@ -14,6 +15,7 @@ mod deprecation;
 mod ext_auth;
 mod header_text;
 mod hsts;
+mod introspection;
 mod jwt;
 mod maintenance;
 mod rate_limit;
@@ -41,6 +43,7 @@ use deprecation::DeprecationFilter;
 use ext_auth::ExtAuthFilter;
 use hsts::HstsFilter;
 use http::{HeaderMap, HeaderName};
+use introspection::IntrospectionFilter;
 use jwt::JwtFilter;
 use maintenance::MaintenanceFilter;
 use proto::{
@@ -104,6 +107,7 @@ pub(crate) enum Filter {
     Hsts(HstsFilter),
     ApiKey(ApiKeyFilter),
     Maintenance(MaintenanceFilter),
+    Introspection(IntrospectionFilter),
     ExtAuth(ExtAuthFilter),
     Jwt(JwtFilter),
     Basic(BasicFilter),
@@ -167,6 +171,9 @@ impl Filter {
             PolicyKind::Jwt(policy) => Some(Filter::Jwt(JwtFilter::build(attached, policy, states))),
             PolicyKind::ApiKey(policy) => Some(Filter::ApiKey(ApiKeyFilter::build(attached, policy))),
             PolicyKind::Maintenance(policy) => Some(Filter::Maintenance(MaintenanceFilter::build(policy))),
+            PolicyKind::Introspection(policy) => {
+                Some(Filter::Introspection(IntrospectionFilter::build(attached, policy, states)))
+            }
             PolicyKind::ExtAuth(policy) => Some(Filter::ExtAuth(ExtAuthFilter::build(attached, policy))),
             PolicyKind::Basic(policy) => Some(Filter::Basic(BasicFilter::build(attached, policy, states))),
             PolicyKind::ClientCertificate(policy) => {
@@ -218,6 +225,7 @@ impl Filter {
             Filter::Maintenance(_) => Stage::Open,
             Filter::ApiKey(_) | Filter::Basic(_) | Filter::ClientCertificate(_) => Stage::Authenticate,
             Filter::Cors(_) => Stage::Cors,
+            Filter::Introspection(_) => Stage::Authenticate,
             Filter::ExtAuth(_) => Stage::Authorize,
             Filter::Validate(_) => Stage::Body,
             Filter::RateLimit(filter) => filter.stage(),
@@ -230,6 +238,9 @@ impl Filter {
 
     /// The upstream that it asks.
     pub(crate) fn asks(&self) -> Option<&Arc<Pool>> {
+        if let Filter::Introspection(filter) = self {
+            return filter.pool();
+        }
         let Filter::ExtAuth(filter) = self else { return None };
         filter.pool()
     }
@@ -237,6 +248,7 @@ impl Filter {
     /// What only a running node knows, and what it says depends on; `None` where the request tells all.
     pub(crate) fn depends_on(&self) -> Option<String> {
         match self {
+            Filter::Introspection(filter) => Some(filter.depends_on()),
             Filter::ExtAuth(filter) => Some(filter.depends_on()),
             Filter::Jwt(filter) => filter.depends_on(),
             Filter::Basic(_) => Some("passwords, which only nodes check".into()),
@@ -255,6 +267,7 @@ impl Filter {
         match self {
             Filter::Jwt(filter) => filter.request(context),
             Filter::Maintenance(filter) => filter.request(context),
+            Filter::Introspection(filter) => filter.request(context, lent),
             Filter::ExtAuth(filter) => filter.request(context, lent),
             Filter::Basic(filter) => filter.request(context, lent),
             Filter::ClientCertificate(filter) => filter.request(context, lent),
@@ -276,6 +289,7 @@ impl Filter {
     pub(crate) fn touched(&self) -> Vec<HeaderName> {
         match self {
             Filter::Jwt(_) => Vec::new(),
+            Filter::Introspection(_) => Vec::new(),
             Filter::ResponseHeaders(filter) => filter.touched(),
             Filter::Hsts(filter) => filter.touched(),
             Filter::ApiKey(_)
@@ -296,6 +310,7 @@ impl Filter {
     pub(crate) fn response(&self, context: &Context, headers: &mut HeaderMap) {
         match self {
             Filter::Jwt(_) => {}
+            Filter::Introspection(_) => {}
             Filter::ResponseHeaders(filter) => filter.response(context, headers),
             Filter::Hsts(filter) => filter.response(context, headers),
             Filter::ApiKey(_)

@@ -23,6 +23,7 @@ mod filter;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod inbound;
+mod introspected;
 mod issuer_keys;
 mod jose;
 mod json;

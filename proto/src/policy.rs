@@ -12,6 +12,7 @@ mod diagnostics;
 mod error_bodies;
 mod ext_auth;
 mod hsts;
+mod introspection;
 mod jwt;
 mod maintenance;
 mod rate_limit;
@@ -33,6 +34,7 @@ pub use diagnostics::{Diagnostics, ProxyStatus};
 pub use error_bodies::{ErrorBodies, ErrorBody};
 pub use ext_auth::ExtAuth;
 pub use hsts::Hsts;
+pub use introspection::{Introspection, form};
 pub use jwt::{Issuer, Jwt, KeyPlace, Keys, Terms, TokenPlace};
 pub use maintenance::Maintenance;
 pub use rate_limit::{Cost, LimitHeaders, RateLimit, RateWindow};
@@ -92,6 +94,8 @@ pub enum PolicyKind {
     ApiKey(Arc<ApiKeyPolicy>),
     /// For a while serve nobody.
     Maintenance(Arc<Maintenance>),
+    /// Know clients by tokens that their issuer is asked about.
+    Introspection(Arc<Introspection>),
     /// Ask an authorization server about each request.
     ExtAuth(Arc<ExtAuth>),
     /// Trust the tokens of issuers.
@@ -130,7 +134,7 @@ pub enum Attachment {
 }
 
 /// The names of all kinds, as they are written.
-pub const KIND_NAMES: [&str; 20] = [
+pub const KIND_NAMES: &[&str] = &[
     "response_headers",
     "hsts",
     "tracing",
@@ -139,6 +143,7 @@ pub const KIND_NAMES: [&str; 20] = [
     "api_key",
     "jwt",
     "maintenance",
+    "introspection",
     "ext_auth",
     "basic",
     "client_certificate",
@@ -209,6 +214,9 @@ impl PolicyKind {
             Kind::Maintenance(message) => faults.at("maintenance", |faults| {
                 Maintenance::check(message, faults).map(Arc::new).map(PolicyKind::Maintenance)
             }),
+            Kind::Introspection(message) => faults.at("introspection", |faults| {
+                Introspection::check(message, faults).map(Arc::new).map(PolicyKind::Introspection)
+            }),
             Kind::ExtAuth(message) => {
                 faults.at("ext_auth", |faults| ExtAuth::check(message, faults).map(Arc::new).map(PolicyKind::ExtAuth))
             }
@@ -252,6 +260,7 @@ impl PolicyKind {
         match self {
             PolicyKind::Jwt(_) => true,
             PolicyKind::ApiKey(_) | PolicyKind::Basic(_) | PolicyKind::ClientCertificate(_) => true,
+            PolicyKind::Introspection(_) => true,
             PolicyKind::RequestHeaders(_) | PolicyKind::RequestQuery(_) | PolicyKind::Cors(_) => false,
             PolicyKind::SecurityHeaders(_) | PolicyKind::Deprecation(_) | PolicyKind::ErrorBodies(_) => false,
             PolicyKind::Validate(_) => false,
@@ -272,6 +281,7 @@ impl PolicyKind {
             PolicyKind::Jwt(_) => true,
             PolicyKind::ApiKey(_)
             | PolicyKind::Maintenance(_)
+            | PolicyKind::Introspection(_)
             | PolicyKind::ExtAuth(_)
             | PolicyKind::Basic(_)
             | PolicyKind::ClientCertificate(_) => true,
@@ -295,6 +305,7 @@ impl PolicyKind {
             PolicyKind::ResponseHeaders(_)
             | PolicyKind::ApiKey(_)
             | PolicyKind::Maintenance(_)
+            | PolicyKind::Introspection(_)
             | PolicyKind::ExtAuth(_)
             | PolicyKind::Basic(_)
             | PolicyKind::ClientCertificate(_) => false,
@@ -310,6 +321,9 @@ impl PolicyKind {
 
     /// The upstream that it asks, and where it names it.
     pub fn upstream(&self) -> Option<(&Name, &'static str)> {
+        if let PolicyKind::Introspection(policy) = self {
+            return Some((&policy.upstream, "/introspection/upstream"));
+        }
         let PolicyKind::ExtAuth(policy) = self else { return None };
         Some((&policy.upstream, "/ext_auth/upstream"))
     }
@@ -339,6 +353,7 @@ impl PolicyKind {
             PolicyKind::Diagnostics(_) => "diagnostics",
             PolicyKind::ApiKey(_) => "api_key",
             PolicyKind::Maintenance(_) => "maintenance",
+            PolicyKind::Introspection(_) => "introspection",
             PolicyKind::ExtAuth(_) => "ext_auth",
             PolicyKind::Basic(_) => "basic",
             PolicyKind::ClientCertificate(_) => "client_certificate",
@@ -439,8 +454,9 @@ fn check_shadow(message: &pb::Policy, kind: &PolicyKind, faults: &mut Faults) ->
 pub(crate) fn check_disable(kinds: &[String], faults: &mut Faults) -> Vec<&'static str> {
     faults.at("disable", |faults| {
         let find = |(at, text): (usize, &String)| {
-            let known = KIND_NAMES.into_iter().find(|name| name == text);
-            let advice = || format!("{text:?} is not a kind of policy{}", did_you_mean(text, KIND_NAMES));
+            let known = KIND_NAMES.iter().copied().find(|name| name == text);
+            let advice =
+                || format!("{text:?} is not a kind of policy{}", did_you_mean(text, KIND_NAMES.iter().copied()));
             faults.at(at, |faults| faults.take(known.ok_or_else(advice)))
         };
         kinds.iter().enumerate().filter_map(find).collect()

@@ -114,6 +114,7 @@ fn proto_dependencies_with_io(manifest: &File) -> Vec<String> {
     let allowed = [
         "argon2",
         "aws-lc-rs",
+        "base64ct",
         "bytes",
         "foldhash",
         "http",

@@ -5,25 +5,20 @@
 
 use super::{
     Attached,
+    asking::{Question, Unanswered, ask},
     sequence::{Caller, Lent},
     verdict::{Said, Verdict},
 };
 use crate::{
     context::{Context, Decision, X_REQUEST_ID},
     error::{Fault, Refusal},
-    pool::{Affinity, Attempts, Call, DownloadBody, Outgoing, Pool, call},
+    pool::{DownloadBody, Pool},
 };
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use proto::{name::Name, policy::ExtAuth};
-use std::{
-    pin::pin,
-    rc::Rc,
-    sync::Arc,
-    time::{Duration, Instant},
-};
-use tokio::time::timeout;
+use std::sync::Arc;
 
 const X_FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
 const X_FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
@@ -46,9 +41,6 @@ pub(crate) struct ExtAuthFilter {
     // `None` only where nobody is asked.
     pool: Option<Arc<Pool>>,
 }
-
-/// The server did not answer.
-struct Unanswered;
 
 // === impl ExtAuthFilter ===
 
@@ -88,30 +80,16 @@ impl ExtAuthFilter {
     // The head of its answer, whatever it says.
     async fn ask(&self, context: &Context, caller: Option<Caller<'_>>) -> Result<Response<()>, Unanswered> {
         let (pool, caller) = self.pool.as_ref().zip(caller).ok_or(Unanswered)?;
-        let pool = caller.upstreams.local(pool);
-        // A wire of its own: the deadlines of this call are not the request's.
-        let peer = Rc::new(caller.peer.of_stream(Instant::now()));
-        let headers = self.told(context);
-        let request = Call {
-            upstreams: caller.upstreams,
-            pool: &pool,
-            affinity: Affinity::None,
-            outgoing: Outgoing {
-                method: &Method::GET,
-                target: &self.policy.path,
-                headers: &headers,
-                upgrade: None,
-                trace: &context.trace,
-            },
-            timeouts: pool.spec().timeouts,
-            client_idle: Duration::ZERO,
-            peer: &peer,
+        let question = Question {
+            pool,
+            method: &Method::GET,
+            target: &self.policy.path,
+            headers: &self.told(context),
+            body: None,
+            within: self.policy.timeout,
+            trace: &context.trace,
         };
-        let mut attempts = Attempts::default();
-        let mut body = None;
-        let asking = pin!(call(&request, &mut body, &mut attempts));
-        let answer = timeout(self.policy.timeout, peer.wire.drive(asking)).await;
-        let (parts, body) = answer.map_err(|_| Unanswered)?.map_err(|_| Unanswered)?.into_parts();
+        let (parts, body) = ask(question, caller).await?.into_parts();
         // What came together with the head is taken, so that the connection can be used again; nobody waits for more.
         skim(body).now_or_never();
         match parts.status.is_server_error() || parts.status.is_informational() {
