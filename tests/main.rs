@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "all of it is test")]
 
+mod access;
 mod access_log;
 mod api_key;
 mod basic;

@@ -4,6 +4,7 @@
 //! every answer, also those that the gateway makes itself. A policy that says what is told of a request is no filter, but
 //! an option of its record. How filters are asked one after the other stands in [`sequence`].
 
+mod access;
 mod api_key;
 mod asking;
 mod basic;
@@ -34,6 +35,7 @@ pub(crate) use verdict::Said;
 use verdict::Verdict;
 
 use crate::{context::Context, pool::Pool, states::States};
+use access::AccessFilter;
 use api_key::ApiKeyFilter;
 use basic::BasicFilter;
 use client_certificate::ClientCertificateFilter;
@@ -109,6 +111,7 @@ pub(crate) enum Filter {
     Maintenance(MaintenanceFilter),
     Introspection(IntrospectionFilter),
     ExtAuth(ExtAuthFilter),
+    Access(AccessFilter),
     Jwt(JwtFilter),
     Basic(BasicFilter),
     ClientCertificate(ClientCertificateFilter),
@@ -168,6 +171,7 @@ impl Filter {
     // A kind that remembers something takes it over from `states`.
     fn build(attached: &Attached<'_>, states: &States, telling: &mut Telling) -> Option<Filter> {
         match &attached.policy.kind {
+            PolicyKind::Access(policy) => Some(Filter::Access(AccessFilter::build(policy))),
             PolicyKind::Jwt(policy) => Some(Filter::Jwt(JwtFilter::build(attached, policy, states))),
             PolicyKind::ApiKey(policy) => Some(Filter::ApiKey(ApiKeyFilter::build(attached, policy))),
             PolicyKind::Maintenance(policy) => Some(Filter::Maintenance(MaintenanceFilter::build(policy))),
@@ -221,6 +225,7 @@ impl Filter {
     /// When it acts.
     pub(crate) fn stage(&self) -> Stage {
         match self {
+            Filter::Access(filter) => filter.stage(),
             Filter::Jwt(_) => Stage::Authenticate,
             Filter::Maintenance(_) => Stage::Open,
             Filter::ApiKey(_) | Filter::Basic(_) | Filter::ClientCertificate(_) => Stage::Authenticate,
@@ -250,6 +255,7 @@ impl Filter {
         match self {
             Filter::Introspection(filter) => Some(filter.depends_on()),
             Filter::ExtAuth(filter) => Some(filter.depends_on()),
+            Filter::Access(filter) => filter.depends_on(),
             Filter::Jwt(filter) => filter.depends_on(),
             Filter::Basic(_) => Some("passwords, which only nodes check".into()),
             Filter::ClientCertificate(_) => Some("the certificate that the client shows when it connects".into()),
@@ -265,6 +271,7 @@ impl Filter {
     /// On the way in: whether the request goes on.
     pub(crate) fn request<'a>(&'a self, context: &'a mut Context, lent: Lent<'a>) -> Verdict<'a> {
         match self {
+            Filter::Access(filter) => filter.request(context),
             Filter::Jwt(filter) => filter.request(context),
             Filter::Maintenance(filter) => filter.request(context),
             Filter::Introspection(filter) => filter.request(context, lent),
@@ -288,7 +295,7 @@ impl Filter {
     /// The headers of an answer that it may change.
     pub(crate) fn touched(&self) -> Vec<HeaderName> {
         match self {
-            Filter::Jwt(_) => Vec::new(),
+            Filter::Access(_) | Filter::Jwt(_) => Vec::new(),
             Filter::Introspection(_) => Vec::new(),
             Filter::ResponseHeaders(filter) => filter.touched(),
             Filter::Hsts(filter) => filter.touched(),
@@ -309,7 +316,7 @@ impl Filter {
     /// On the way back.
     pub(crate) fn response(&self, context: &Context, headers: &mut HeaderMap) {
         match self {
-            Filter::Jwt(_) => {}
+            Filter::Access(_) | Filter::Jwt(_) => {}
             Filter::Introspection(_) => {}
             Filter::ResponseHeaders(filter) => filter.response(context, headers),
             Filter::Hsts(filter) => filter.response(context, headers),

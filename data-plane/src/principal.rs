@@ -8,10 +8,8 @@ use std::{rc::Rc, sync::Arc};
 #[derive(Debug)]
 pub(crate) struct Principal {
     /// The kind of the policy.
-    #[expect(dead_code, reason = "no kind asks for it yet")]
     pub(crate) method: &'static str,
     /// The policy.
-    #[expect(dead_code, reason = "no kind asks for it yet")]
     pub(crate) policy: Name,
     /// What the policy knows them by: the subject of a token, the name of a user.
     pub(crate) subject: Box<str>,

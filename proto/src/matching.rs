@@ -198,7 +198,8 @@ fn list<T>(items: &[String], field: &str, faults: &mut Faults, parse: impl Fn(&s
     })
 }
 
-fn method(text: &str) -> Result<Method, String> {
+/// Parses a method.
+pub(crate) fn method(text: &str) -> Result<Method, String> {
     let upper = text.to_ascii_uppercase();
     if text != upper {
         return Err(format!("methods are written in upper case: {upper:?}"));

@@ -1,6 +1,7 @@
 //! Policies: what must hold for traffic. One kind, one file; here stand only the closed set and how a policy is
 //! attached.
 
+mod access;
 mod access_log;
 mod api_key;
 mod basic;
@@ -23,6 +24,7 @@ mod security_headers;
 mod tracing;
 mod validate;
 
+pub use access::{Access, AccessRule, AnyAll, Effect, Identity};
 pub use access_log::{AccessLog, LogField, LogForm, LogPiece, LoggedHeader};
 pub use api_key::{ApiKeyPlace, ApiKeyPolicy};
 pub use basic::{Basic, Hashed};
@@ -80,6 +82,8 @@ pub struct Policy {
 /// The closed set of kinds.
 #[derive(Clone, Debug)]
 pub enum PolicyKind {
+    /// Say who may.
+    Access(Arc<Access>),
     /// Change the headers of the response.
     ResponseHeaders(Arc<ResponseHeaders>),
     /// Have browsers come by https only.
@@ -135,6 +139,7 @@ pub enum Attachment {
 
 /// The names of all kinds, as they are written.
 pub const KIND_NAMES: &[&str] = &[
+    "access",
     "response_headers",
     "hsts",
     "tracing",
@@ -191,6 +196,9 @@ impl Policy {
 impl PolicyKind {
     fn check(kind: &Kind, faults: &mut Faults) -> Option<PolicyKind> {
         match kind {
+            Kind::Access(message) => {
+                faults.at("access", |faults| Access::check(message, faults).map(Arc::new).map(PolicyKind::Access))
+            }
             Kind::Jwt(message) => {
                 faults.at("jwt", |faults| Jwt::check(message, faults).map(Arc::new).map(PolicyKind::Jwt))
             }
@@ -258,6 +266,7 @@ impl PolicyKind {
     /// Whether it says who a client is. Where several do, they stand in one place, and the most specific place counts.
     pub fn authenticates(&self) -> bool {
         match self {
+            PolicyKind::Access(_) => false,
             PolicyKind::Jwt(_) => true,
             PolicyKind::ApiKey(_) | PolicyKind::Basic(_) | PolicyKind::ClientCertificate(_) => true,
             PolicyKind::Introspection(_) => true,
@@ -275,9 +284,21 @@ impl PolicyKind {
         }
     }
 
+    /// Whether it counts only where no other policy says who may.
+    pub fn is_fallback(&self) -> bool {
+        matches!(self, PolicyKind::Access(access) if access.fallback)
+    }
+
+    /// Whether it says who may: by asking who a client is, or whether it may.
+    pub fn admits(&self) -> bool {
+        let asks = matches!(self, PolicyKind::Access(_) | PolicyKind::ExtAuth(_));
+        (asks || self.authenticates()) && !self.is_fallback()
+    }
+
     /// Whether it may refuse a request, and so can be tried out.
     pub fn refuses(&self) -> bool {
         match self {
+            PolicyKind::Access(_) => true,
             PolicyKind::Jwt(_) => true,
             PolicyKind::ApiKey(_)
             | PolicyKind::Maintenance(_)
@@ -301,6 +322,7 @@ impl PolicyKind {
     /// Whether of several only the most specific counts.
     pub fn is_exclusive(&self) -> bool {
         match self {
+            PolicyKind::Access(_) => false,
             PolicyKind::Jwt(_) => false,
             PolicyKind::ResponseHeaders(_)
             | PolicyKind::ApiKey(_)
@@ -345,6 +367,7 @@ impl PolicyKind {
     /// The kind's name, as it is written.
     pub fn name(&self) -> &'static str {
         match self {
+            PolicyKind::Access(_) => "access",
             PolicyKind::Jwt(_) => "jwt",
             PolicyKind::ResponseHeaders(_) => "response_headers",
             PolicyKind::Hsts(_) => "hsts",

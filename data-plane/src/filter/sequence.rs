@@ -99,7 +99,11 @@ fn counting<'p>(policies: impl IntoIterator<Item = Attached<'p>>) -> Vec<Attache
             same || (policy.kind.authenticates() && kind.authenticates() && later.place != place)
         })
     };
-    let counts = |(at, attached): &(usize, &Attached<'p>)| !is_overruled(*at, attached.policy, attached.place);
+    // Only what is in force says who may.
+    let is_said = policies.iter().any(|attached| attached.policy.kind.admits() && !attached.policy.shadow);
+    let counts = |(at, attached): &(usize, &Attached<'p>)| {
+        !(is_overruled(*at, attached.policy, attached.place) || is_said && attached.policy.kind.is_fallback())
+    };
     policies.iter().enumerate().filter(counts).map(|(_, attached)| *attached).collect()
 }
 

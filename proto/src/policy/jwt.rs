@@ -125,7 +125,8 @@ fn check_issuers(messages: &[pb::TokenIssuer], faults: &mut Faults) -> Vec<Issue
     messages.iter().enumerate().filter_map(check).collect()
 }
 
-fn check_claim(message: &pb::RequiredClaim, faults: &mut Faults) -> Option<RequiredClaim> {
+/// A claim that must be there.
+pub(super) fn check_claim(message: &pb::RequiredClaim, faults: &mut Faults) -> Option<RequiredClaim> {
     faults.at("values", |faults| check_len(message.values.len(), faults));
     let path = faults.at("claim", |faults| faults.take(ClaimPath::parse(&message.claim)))?;
     Some(RequiredClaim { path, values: message.values.clone() })

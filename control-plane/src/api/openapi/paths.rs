@@ -24,7 +24,7 @@ use serde_json::{Map, Value, json};
 const CONFIGURATION: &str = "configuration";
 const HISTORY: &str = "history";
 const NODES: &str = "nodes";
-const ACCESS: &str = "access";
+const ACCESS: &str = "tokens";
 const STATUS: &str = "status";
 const DESCRIPTION: &str = "description";
 
