@@ -209,7 +209,7 @@ impl Context {
     }
 
     /// A request that did not come through a connection.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "figures"))]
     pub(crate) fn of_request(method: Method, target: &'static str) -> Context {
         Context {
             method,

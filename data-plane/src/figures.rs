@@ -1,9 +1,11 @@
 //! Figures of the router, for `examples/router.rs`: how long finding and building take, and how much memory they need.
-//! Those of API keys stand below.
+//! Those of API keys and tokens stand below.
 
 mod keys;
+mod tokens;
 
 pub use keys::Keys;
+pub use tokens::Tokens;
 
 pub mod limits;
 

@@ -5,6 +5,7 @@ use aws_lc_rs::{
     hmac,
     signature::{Ed25519KeyPair, KeyPair},
 };
+use proto::jose::base64url::encode as url;
 use serde_json::{Value, json};
 use std::{
     net::SocketAddr,
@@ -45,17 +46,6 @@ enum SigningKey {
 /// Seconds since 1970.
 pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
-}
-
-/// base64url.
-pub(crate) fn url(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let digits = |chunk: &[u8]| {
-        let bits = chunk.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (24 - 8 * chunk.len());
-        let digit = |at: usize| ALPHABET[(bits >> (18 - 6 * at) & 63) as usize] as char;
-        (0..=chunk.len()).map(digit).collect::<String>()
-    };
-    bytes.chunks(3).map(digits).collect()
 }
 
 impl Issuer {

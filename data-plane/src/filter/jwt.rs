@@ -106,6 +106,7 @@ impl JwtFilter {
     }
 
     pub(super) fn request<'a>(&'a self, context: &'a mut Context) -> Verdict<'a> {
+        bearer::hide(&self.policy.from, context);
         let (place, token) = match bearer::find(&self.policy.from, context) {
             Carried::None if self.policy.optional => return Verdict::CONTINUE,
             Carried::None => return Verdict::Now(Said::Absent(Challenge(self.challenge.clone()))),

@@ -6,23 +6,13 @@ use aws_lc_rs::{
 };
 use proto::{
     claims::{ClaimPath, Claims, RequiredClaim},
-    jose::{Algorithm, Key, KeySet},
+    jose::{Algorithm, Key, KeySet, base64url::encode as url},
 };
 use serde_json::{Value, json};
 
 mod vectors;
 
 const SECRET: [u8; 64] = [7; 64];
-
-fn url(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let digits = |chunk: &[u8]| {
-        let bits = chunk.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (24 - 8 * chunk.len());
-        let digit = |at: usize| ALPHABET[(bits >> (18 - 6 * at) & 63) as usize] as char;
-        (0..=chunk.len()).map(digit).collect::<String>()
-    };
-    bytes.chunks(3).map(digits).collect()
-}
 
 fn set(jwk: &Value) -> KeySet {
     let (set, wrong) = KeySet::parse(jwk.to_string().as_bytes()).unwrap();

@@ -51,6 +51,10 @@ impl Algorithm {
 
     /// The one of this name.
     pub fn named(name: &str) -> Option<Algorithm> {
+        // As RFC 9864 calls it; of EdDSA there is no other here.
+        if name == "Ed25519" {
+            return Some(Algorithm::EdDsa);
+        }
         Algorithm::ALL.into_iter().find(|algorithm| algorithm.as_str() == name)
     }
 

@@ -2,18 +2,28 @@
 
 use aws_lc_rs::error::Unspecified;
 
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 const NONE: u8 = 0xff;
 
 const VALUES: [u8; 256] = {
-    let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut values = [NONE; 256];
     let mut at = 0;
-    while at < alphabet.len() {
-        values[alphabet[at] as usize] = at as u8;
+    while at < ALPHABET.len() {
+        values[ALPHABET[at] as usize] = at as u8;
         at += 1;
     }
     values
 };
+
+/// The text.
+pub fn encode(content: &[u8]) -> String {
+    let digits = |chunk: &[u8]| {
+        let bits = chunk.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (24 - 8 * chunk.len());
+        let digit = move |at: usize| char::from(ALPHABET[(bits >> (18 - 6 * at) & 63) as usize]);
+        (0..=chunk.len()).map(digit).collect::<String>()
+    };
+    content.chunks(3).map(digits).collect()
+}
 
 /// The content; refused are padding, white space, other alphabets and bits that say nothing.
 pub fn decode(text: &[u8]) -> Result<Vec<u8>, Unspecified> {
@@ -45,6 +55,9 @@ mod tests {
     #[test]
     fn one_content_has_one_text() {
         let check = |text: &str, expect: Option<&[u8]>| assert_eq!(decode(text.as_bytes()).ok().as_deref(), expect);
+        for content in [&b""[..], b"f", b"fo", b"foo", b"\xfb\xff\xbf\x00"] {
+            assert_eq!(decode(encode(content).as_bytes()).as_deref(), Ok(content));
+        }
         check("", Some(b""));
         check("Zg", Some(b"f"));
         check("Zm8", Some(b"fo"));

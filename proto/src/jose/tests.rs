@@ -1,4 +1,4 @@
-use super::{Algorithm, Key, KeySet, MAX_JWKS};
+use super::{Algorithm, Key, KeySet, MAX_JWKS, base64url::encode as url};
 use aws_lc_rs::{
     encoding::{AsDer, PublicKeyX509Der},
     hmac,
@@ -23,12 +23,6 @@ fn pem(der: &[u8]) -> String {
     }
     let lines: Vec<&str> = text.as_bytes().chunks(PEM_SIZE).map(|line| std::str::from_utf8(line).unwrap()).collect();
     format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", lines.join("\n"))
-}
-
-fn url(bytes: &[u8]) -> String {
-    let (pem, count) = (pem(bytes), bytes.len().div_ceil(3) * 4);
-    let text: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
-    text[..count].trim_end_matches('=').replace('+', "-").replace('/', "_")
 }
 
 fn algorithms(set: &KeySet) -> Vec<&'static str> {
@@ -62,6 +56,7 @@ fn a_key_fits_its_own_algorithms_only() {
     check(&ec(r#", "key_ops": ["sign"]"#), &[]);
     check(&ec(r#", "alg": "ECDH-ES""#), &[]);
     check(&format!(r#"{{"kty": "OKP", "crv": "Ed25519", "x": "{ed}"}}"#), &["EdDSA"]);
+    check(&format!(r#"{{"kty": "OKP", "crv": "Ed25519", "x": "{ed}", "alg": "Ed25519"}}"#), &["EdDSA"]);
     check(r#"{"kty": "OKP", "crv": "X25519", "x": "AA"}"#, &[]);
     check(r#"{"kty": "EC", "crv": "secp256k1", "x": "AA"}"#, &[]);
     check(r#"{"kty": "AKP", "pub": "AA"}"#, &[]);

@@ -1,7 +1,7 @@
 //! Where a request carries its token, and how it is taken out.
 
 use crate::context::{Context, cookie, strip_cookie};
-use http::uri::PathAndQuery;
+use http::{header, uri::PathAndQuery};
 use proto::{matching::parameter, policy::TokenPlace};
 use std::borrow::Cow;
 
@@ -48,6 +48,17 @@ pub(super) fn find<'c>(places: &[TokenPlace], context: &'c Context) -> Carried<'
         }
     }
     Carried::None
+}
+
+/// Good or not, what stands in a header there is for no log.
+pub(super) fn hide(places: &[TokenPlace], context: &mut Context) {
+    for place in places {
+        if let TokenPlace::Header(name, _) = place
+            && let header::Entry::Occupied(mut values) = context.headers.entry(name)
+        {
+            values.iter_mut().for_each(|value| value.set_sensitive(true));
+        }
+    }
 }
 
 /// Takes out what stands at that place.
