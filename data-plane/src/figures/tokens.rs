@@ -74,7 +74,8 @@ impl Tokens {
         let mut faults = Faults::default();
         let message: pb::Policy = json::read_as("Policy", &policy, &mut faults);
         let policy = Policy::check(&message, &mut faults).expect("the figures' own policy is right");
-        let attached = Attached { place: Place::Global, owner: None, variables: &[], asks: None, policy: &policy };
+        let attached =
+            Attached { place: Place::Global, owner: None, route: None, variables: &[], asks: None, policy: &policy };
         let token = |at: usize| {
             let header = json!({"alg": algorithm, "kid": "key-2026-11", "typ": "JWT"}).to_string();
             let claims = json!({
