@@ -212,7 +212,7 @@ impl Filter {
                 None
             }
             PolicyKind::Diagnostics(diagnostics) => {
-                telling.diagnostics = Some(*diagnostics);
+                telling.diagnostics = Some(**diagnostics);
                 None
             }
             PolicyKind::ErrorBodies(bodies) => {

@@ -79,54 +79,105 @@ pub struct Policy {
     pub kind: PolicyKind,
 }
 
-/// The closed set of kinds.
-#[derive(Clone, Debug)]
-pub enum PolicyKind {
-    /// Say who may.
-    Access(Arc<Access>),
-    /// Change the headers of the response.
-    ResponseHeaders(Arc<ResponseHeaders>),
-    /// Have browsers come by https only.
-    Hsts(Arc<Hsts>),
-    /// Record a share of the traces.
-    Tracing(Tracing),
-    /// Say which requests are logged, and what of them.
-    AccessLog(Arc<AccessLog>),
-    /// Tell clients how their requests were answered.
-    Diagnostics(Diagnostics),
-    /// Have clients say by an API key which consumer they are.
-    ApiKey(Arc<ApiKeyPolicy>),
-    /// For a while serve nobody.
-    Maintenance(Arc<Maintenance>),
-    /// Know clients by tokens that their issuer is asked about.
-    Introspection(Arc<Introspection>),
-    /// Ask an authorization server about each request.
-    ExtAuth(Arc<ExtAuth>),
-    /// Trust the tokens of issuers.
-    Jwt(Arc<Jwt>),
-    /// Know clients by a name and a password.
-    Basic(Arc<Basic>),
-    /// Know clients by the certificates that they show.
-    ClientCertificate(Arc<ClientCertificate>),
-    /// Change the headers of the request.
-    RequestHeaders(Arc<RequestHeaders>),
-    /// Tell browsers what to be careful about.
-    SecurityHeaders(Arc<SecurityHeaders>),
-    /// Change the query of the request.
-    RequestQuery(Arc<RequestQuery>),
-    /// Let scripts of other origins ask.
-    Cors(Arc<Cors>),
-    /// Tell clients that what they use will go away.
-    Deprecation(Arc<Deprecation>),
-    /// Bodies of one's own for errors.
-    ErrorBodies(Arc<ErrorBodies>),
-    /// Let only bodies pass that fit a schema.
-    Validate(Arc<Validate>),
-    /// Let so many requests pass in a time.
-    RateLimit(Arc<RateLimit>),
-    /// Let so many requests pass at once.
-    Concurrency(Arc<ConcurrencyLimit>),
+/// Declares the kinds, each with its message, its name and its nature, so that nothing is said twice.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident($policy:ty) = $name:literal, $nature:expr;)*) => {
+        /// The closed set of kinds.
+        #[derive(Clone, Debug)]
+        pub enum PolicyKind {
+            $($(#[$doc])* $kind(Arc<$policy>),)*
+        }
+
+        /// The names of all kinds, as they are written.
+        pub const KIND_NAMES: &[&str] = &[$($name),*];
+
+        impl PolicyKind {
+            fn check(kind: &Kind, faults: &mut Faults) -> Option<PolicyKind> {
+                match kind {
+                    Kind::Ref(_) => None,
+                    $(Kind::$kind(message) => faults.at($name, |faults| {
+                        <$policy>::check(message, faults).map(Arc::new).map(PolicyKind::$kind)
+                    }),)*
+                }
+            }
+
+            /// The kind's name, as it is written.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(PolicyKind::$kind(_) => $name,)*
+                }
+            }
+
+            fn nature(&self) -> Nature {
+                match self {
+                    $(PolicyKind::$kind(_) => $nature,)*
+                }
+            }
+        }
+    };
 }
+
+kinds! {
+    /// Say who may.
+    Access(Access) = "access", REFUSES;
+    /// Change the headers of the response.
+    ResponseHeaders(ResponseHeaders) = "response_headers", CHANGES;
+    /// Have browsers come by https only.
+    Hsts(Hsts) = "hsts", CHANGES.once();
+    /// Record a share of the traces.
+    Tracing(Tracing) = "tracing", CHANGES.once();
+    /// Say which requests are logged, and what of them.
+    AccessLog(AccessLog) = "access_log", CHANGES.once();
+    /// Tell clients how their requests were answered.
+    Diagnostics(Diagnostics) = "diagnostics", CHANGES.once();
+    /// Have clients say by an API key which consumer they are.
+    ApiKey(ApiKeyPolicy) = "api_key", AUTHENTICATES;
+    /// For a while serve nobody.
+    Maintenance(Maintenance) = "maintenance", REFUSES;
+    /// Know clients by tokens that their issuer is asked about.
+    Introspection(Introspection) = "introspection", AUTHENTICATES;
+    /// Ask an authorization server about each request.
+    ExtAuth(ExtAuth) = "ext_auth", REFUSES;
+    /// Trust the tokens of issuers.
+    Jwt(Jwt) = "jwt", AUTHENTICATES;
+    /// Know clients by a name and a password.
+    Basic(Basic) = "basic", AUTHENTICATES;
+    /// Know clients by the certificates that they show.
+    ClientCertificate(ClientCertificate) = "client_certificate", AUTHENTICATES;
+    /// Change the headers of the request.
+    RequestHeaders(RequestHeaders) = "request_headers", CHANGES;
+    /// Tell browsers what to be careful about.
+    SecurityHeaders(SecurityHeaders) = "security_headers", CHANGES.once();
+    /// Change the query of the request.
+    RequestQuery(RequestQuery) = "request_query", CHANGES;
+    /// Let scripts of other origins ask.
+    Cors(Cors) = "cors", REFUSES.once();
+    /// Tell clients that what they use will go away.
+    Deprecation(Deprecation) = "deprecation", CHANGES.once();
+    /// Bodies of one's own for errors.
+    ErrorBodies(ErrorBodies) = "error_bodies", CHANGES.once();
+    /// Let only bodies pass that fit a schema.
+    Validate(Validate) = "validate", REFUSES;
+    /// Let so many requests pass in a time.
+    RateLimit(RateLimit) = "rate_limit", REFUSES;
+    /// Let so many requests pass at once.
+    Concurrency(ConcurrencyLimit) = "concurrency", REFUSES;
+}
+
+/// What is true of a kind, whatever a policy of it demands.
+#[derive(Clone, Copy)]
+struct Nature {
+    authenticates: bool,
+    refuses: bool,
+    exclusive: bool,
+}
+
+/// It changes what passes, or only says what is told of it. What is not changed as it should be is refused, tried out or not.
+const CHANGES: Nature = Nature { authenticates: false, refuses: false, exclusive: false };
+/// It may refuse a request.
+const REFUSES: Nature = Nature { refuses: true, ..CHANGES };
+/// It says who a client is.
+const AUTHENTICATES: Nature = Nature { authenticates: true, ..REFUSES };
 
 /// A policy where it is attached.
 #[derive(Clone, Debug)]
@@ -136,32 +187,6 @@ pub enum Attachment {
     /// One that stands here.
     Inline(Policy),
 }
-
-/// The names of all kinds, as they are written.
-pub const KIND_NAMES: &[&str] = &[
-    "access",
-    "response_headers",
-    "hsts",
-    "tracing",
-    "access_log",
-    "diagnostics",
-    "api_key",
-    "jwt",
-    "maintenance",
-    "introspection",
-    "ext_auth",
-    "basic",
-    "client_certificate",
-    "request_headers",
-    "security_headers",
-    "request_query",
-    "cors",
-    "deprecation",
-    "error_bodies",
-    "validate",
-    "rate_limit",
-    "concurrency",
-];
 
 // === impl Policy ===
 
@@ -194,94 +219,19 @@ impl Policy {
 // === impl PolicyKind ===
 
 impl PolicyKind {
-    fn check(kind: &Kind, faults: &mut Faults) -> Option<PolicyKind> {
-        match kind {
-            Kind::Access(message) => {
-                faults.at("access", |faults| Access::check(message, faults).map(Arc::new).map(PolicyKind::Access))
-            }
-            Kind::Jwt(message) => {
-                faults.at("jwt", |faults| Jwt::check(message, faults).map(Arc::new).map(PolicyKind::Jwt))
-            }
-            Kind::Ref(_) => None,
-            Kind::ResponseHeaders(message) => faults.at("response_headers", |faults| {
-                ResponseHeaders::check(message, faults).map(Arc::new).map(PolicyKind::ResponseHeaders)
-            }),
-            Kind::Hsts(message) => {
-                faults.at("hsts", |faults| Hsts::check(message, faults).map(Arc::new).map(PolicyKind::Hsts))
-            }
-            Kind::Tracing(message) => {
-                faults.at("tracing", |faults| Tracing::check(message, faults).map(PolicyKind::Tracing))
-            }
-            Kind::AccessLog(message) => faults
-                .at("access_log", |faults| AccessLog::check(message, faults).map(Arc::new).map(PolicyKind::AccessLog)),
-            Kind::Diagnostics(message) => {
-                faults.at("diagnostics", |faults| Diagnostics::check(message, faults).map(PolicyKind::Diagnostics))
-            }
-            Kind::ApiKey(message) => faults
-                .at("api_key", |faults| ApiKeyPolicy::check(message, faults).map(Arc::new).map(PolicyKind::ApiKey)),
-            Kind::Maintenance(message) => faults.at("maintenance", |faults| {
-                Maintenance::check(message, faults).map(Arc::new).map(PolicyKind::Maintenance)
-            }),
-            Kind::Introspection(message) => faults.at("introspection", |faults| {
-                Introspection::check(message, faults).map(Arc::new).map(PolicyKind::Introspection)
-            }),
-            Kind::ExtAuth(message) => {
-                faults.at("ext_auth", |faults| ExtAuth::check(message, faults).map(Arc::new).map(PolicyKind::ExtAuth))
-            }
-            Kind::Basic(message) => {
-                faults.at("basic", |faults| Basic::check(message, faults).map(Arc::new).map(PolicyKind::Basic))
-            }
-            Kind::ClientCertificate(message) => faults.at("client_certificate", |faults| {
-                ClientCertificate::check(message, faults).map(Arc::new).map(PolicyKind::ClientCertificate)
-            }),
-            Kind::RequestHeaders(message) => faults.at("request_headers", |faults| {
-                RequestHeaders::check(message, faults).map(Arc::new).map(PolicyKind::RequestHeaders)
-            }),
-            Kind::SecurityHeaders(message) => faults.at("security_headers", |faults| {
-                SecurityHeaders::check(message, faults).map(Arc::new).map(PolicyKind::SecurityHeaders)
-            }),
-            Kind::RequestQuery(message) => faults.at("request_query", |faults| {
-                RequestQuery::check(message, faults).map(Arc::new).map(PolicyKind::RequestQuery)
-            }),
-            Kind::Cors(message) => {
-                faults.at("cors", |faults| Cors::check(message, faults).map(Arc::new).map(PolicyKind::Cors))
-            }
-            Kind::Deprecation(message) => faults.at("deprecation", |faults| {
-                Deprecation::check(message, faults).map(Arc::new).map(PolicyKind::Deprecation)
-            }),
-            Kind::Validate(message) => {
-                faults.at("validate", |faults| Validate::check(message, faults).map(Arc::new).map(PolicyKind::Validate))
-            }
-            Kind::ErrorBodies(message) => faults.at("error_bodies", |faults| {
-                ErrorBodies::check(message, faults).map(Arc::new).map(PolicyKind::ErrorBodies)
-            }),
-            Kind::RateLimit(message) => faults
-                .at("rate_limit", |faults| RateLimit::check(message, faults).map(Arc::new).map(PolicyKind::RateLimit)),
-            Kind::Concurrency(message) => faults.at("concurrency", |faults| {
-                ConcurrencyLimit::check(message, faults).map(Arc::new).map(PolicyKind::Concurrency)
-            }),
-        }
-    }
-
     /// Whether it says who a client is. Where several do, they stand in one place, and the most specific place counts.
     pub fn authenticates(&self) -> bool {
-        match self {
-            PolicyKind::Access(_) => false,
-            PolicyKind::Jwt(_) => true,
-            PolicyKind::ApiKey(_) | PolicyKind::Basic(_) | PolicyKind::ClientCertificate(_) => true,
-            PolicyKind::Introspection(_) => true,
-            PolicyKind::RequestHeaders(_) | PolicyKind::RequestQuery(_) | PolicyKind::Cors(_) => false,
-            PolicyKind::SecurityHeaders(_) | PolicyKind::Deprecation(_) | PolicyKind::ErrorBodies(_) => false,
-            PolicyKind::Validate(_) => false,
-            PolicyKind::ResponseHeaders(_)
-            | PolicyKind::Hsts(_)
-            | PolicyKind::Tracing(_)
-            | PolicyKind::AccessLog(_)
-            | PolicyKind::Diagnostics(_)
-            | PolicyKind::ExtAuth(_)
-            | PolicyKind::Maintenance(_) => false,
-            PolicyKind::RateLimit(_) | PolicyKind::Concurrency(_) => false,
-        }
+        self.nature().authenticates
+    }
+
+    /// Whether it may refuse a request, and so can be tried out.
+    pub fn refuses(&self) -> bool {
+        self.nature().refuses
+    }
+
+    /// Whether of several only the most specific counts.
+    pub fn is_exclusive(&self) -> bool {
+        self.nature().exclusive
     }
 
     /// Whether it counts only where no other policy says who may.
@@ -293,52 +243,6 @@ impl PolicyKind {
     pub fn admits(&self) -> bool {
         let asks = matches!(self, PolicyKind::Access(_) | PolicyKind::ExtAuth(_));
         (asks || self.authenticates()) && !self.is_fallback()
-    }
-
-    /// Whether it may refuse a request, and so can be tried out.
-    pub fn refuses(&self) -> bool {
-        match self {
-            PolicyKind::Access(_) => true,
-            PolicyKind::Jwt(_) => true,
-            PolicyKind::ApiKey(_)
-            | PolicyKind::Maintenance(_)
-            | PolicyKind::Introspection(_)
-            | PolicyKind::ExtAuth(_)
-            | PolicyKind::Basic(_)
-            | PolicyKind::ClientCertificate(_) => true,
-            PolicyKind::Cors(_) | PolicyKind::Validate(_) => true,
-            PolicyKind::RateLimit(_) | PolicyKind::Concurrency(_) => true,
-            // What is not changed as it should be is refused, tried out or not.
-            PolicyKind::RequestHeaders(_) | PolicyKind::RequestQuery(_) => false,
-            PolicyKind::SecurityHeaders(_) | PolicyKind::Deprecation(_) | PolicyKind::ErrorBodies(_) => false,
-            PolicyKind::ResponseHeaders(_)
-            | PolicyKind::Hsts(_)
-            | PolicyKind::Tracing(_)
-            | PolicyKind::AccessLog(_)
-            | PolicyKind::Diagnostics(_) => false,
-        }
-    }
-
-    /// Whether of several only the most specific counts.
-    pub fn is_exclusive(&self) -> bool {
-        match self {
-            PolicyKind::Access(_) => false,
-            PolicyKind::Jwt(_) => false,
-            PolicyKind::ResponseHeaders(_)
-            | PolicyKind::ApiKey(_)
-            | PolicyKind::Maintenance(_)
-            | PolicyKind::Introspection(_)
-            | PolicyKind::ExtAuth(_)
-            | PolicyKind::Basic(_)
-            | PolicyKind::ClientCertificate(_) => false,
-            PolicyKind::RequestHeaders(_) | PolicyKind::RequestQuery(_) | PolicyKind::Validate(_) => false,
-            PolicyKind::RateLimit(_) | PolicyKind::Concurrency(_) => false,
-            PolicyKind::SecurityHeaders(_) | PolicyKind::Deprecation(_) => true,
-            PolicyKind::Cors(_) | PolicyKind::ErrorBodies(_) => true,
-            PolicyKind::Hsts(_) | PolicyKind::Tracing(_) | PolicyKind::AccessLog(_) | PolicyKind::Diagnostics(_) => {
-                true
-            }
-        }
     }
 
     /// The upstream that it asks, and where it names it.
@@ -363,33 +267,14 @@ impl PolicyKind {
         };
         headers.into_iter().flatten().flat_map(|header| header.value.captured()).collect()
     }
+}
 
-    /// The kind's name, as it is written.
-    pub fn name(&self) -> &'static str {
-        match self {
-            PolicyKind::Access(_) => "access",
-            PolicyKind::Jwt(_) => "jwt",
-            PolicyKind::ResponseHeaders(_) => "response_headers",
-            PolicyKind::Hsts(_) => "hsts",
-            PolicyKind::Tracing(_) => "tracing",
-            PolicyKind::AccessLog(_) => "access_log",
-            PolicyKind::Diagnostics(_) => "diagnostics",
-            PolicyKind::ApiKey(_) => "api_key",
-            PolicyKind::Maintenance(_) => "maintenance",
-            PolicyKind::Introspection(_) => "introspection",
-            PolicyKind::ExtAuth(_) => "ext_auth",
-            PolicyKind::Basic(_) => "basic",
-            PolicyKind::ClientCertificate(_) => "client_certificate",
-            PolicyKind::RequestHeaders(_) => "request_headers",
-            PolicyKind::SecurityHeaders(_) => "security_headers",
-            PolicyKind::RequestQuery(_) => "request_query",
-            PolicyKind::Cors(_) => "cors",
-            PolicyKind::Deprecation(_) => "deprecation",
-            PolicyKind::ErrorBodies(_) => "error_bodies",
-            PolicyKind::Validate(_) => "validate",
-            PolicyKind::RateLimit(_) => "rate_limit",
-            PolicyKind::Concurrency(_) => "concurrency",
-        }
+// === impl Nature ===
+
+impl Nature {
+    // Of several only the most specific counts.
+    const fn once(self) -> Nature {
+        Nature { exclusive: true, ..self }
     }
 }
 
