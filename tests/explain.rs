@@ -163,7 +163,7 @@ fn tests_guard_what_the_configuration_does() {
     let patch = json!({"routes": [route("orders", "/orders", "web")]});
     let errors = refused(admin.send("POST", "/v1/apply?dry_run=true", Some(&patch)));
     assert_eq!(errors[0]["detail"], "expected \"orders\", but it would be \"web\"");
-    admin.put("/v1/routes/harmless", &json!({"match": {"path": {"exact": "/x"}}, "respond": {}}));
+    admin.put("/v1/routes/harmless?wait=all", &json!({"match": {"path": {"exact": "/x"}}, "respond": {}}));
     assert_eq!(before + 1, admin.get("/v1/revisions")["revisions"][0]["revision"].as_u64().unwrap());
 
     // What nobody knows before cannot be expected.
