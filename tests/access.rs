@@ -125,7 +125,17 @@ fn no_path_leads_around_it() {
         assert!(answer.as_ref().unwrap().starts_with("HTTP/1.1 403 "), "{target}: {answer:?}");
     }
     // What a service might take for another path is refused whole.
-    for target in ["/x%2f..%2fadmin", "/x\\..\\admin", "/admin%00", "/x/..%5cadmin"] {
+    for target in [
+        "/x%2f..%2fadmin",
+        "/x\\..\\admin",
+        "/admin%00",
+        "/x/..%5cadmin",
+        "//admin",
+        "///admin/x",
+        "/admin;x",
+        "/;x/admin",
+        "/x/..//admin;y/z",
+    ] {
         let answer = raw(
             node.traffic,
             format!("GET {target} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").as_bytes(),
@@ -134,7 +144,7 @@ fn no_path_leads_around_it() {
         assert!(answer.as_ref().unwrap().starts_with("HTTP/1.1 400 "), "{target}: {answer:?}");
     }
     // And these are other paths, of which no route says that nobody may.
-    for target in ["/administrators", "/Admin", "//admin", "/admin/.."] {
+    for target in ["/administrators", "/Admin", "//other", "/other;x", "/admin/.."] {
         let answer = raw(
             node.traffic,
             format!("GET {target} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").as_bytes(),

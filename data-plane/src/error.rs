@@ -48,6 +48,10 @@ pub(crate) enum Error {
     Asterisk,
     #[error("{0}")]
     Path(#[from] PathFault),
+    #[error(
+        "the path means another route to whoever merges slashes or takes parameters (`;`) out; send it without them"
+    )]
+    PathAmbiguous,
     #[error("the query has characters that must be percent-encoded")]
     Query,
     #[error("the framing of the body is ambiguous: {0}")]
@@ -140,6 +144,7 @@ impl Error {
             Error::Target => (Client, StatusCode::BAD_REQUEST, "target_invalid"),
             Error::Asterisk => (Client, StatusCode::BAD_REQUEST, "target_invalid"),
             Error::Path(_) => (Client, StatusCode::BAD_REQUEST, "path_invalid"),
+            Error::PathAmbiguous => (Client, StatusCode::BAD_REQUEST, "path_ambiguous"),
             Error::Query => (Client, StatusCode::BAD_REQUEST, "query_invalid"),
             Error::Framing(_) => (Client, StatusCode::BAD_REQUEST, "framing"),
             Error::TransferCoding => (Client, StatusCode::NOT_IMPLEMENTED, "transfer_coding"),
@@ -195,6 +200,7 @@ impl Error {
             | Error::Target
             | Error::Asterisk
             | Error::Path(_)
+            | Error::PathAmbiguous
             | Error::Query
             | Error::Framing(_)
             | Error::TransferCoding

@@ -133,6 +133,9 @@ impl Explainer {
             Losers::Left => {}
         }
         let Found { route, captures } = found.ok_or(Error::NoRoute)?;
+        if router.is_ambiguous(&visit.head(), route) {
+            return Err(Error::PathAmbiguous);
+        }
         visit.context.captures = captures;
         let captured = route.variables.iter().enumerate();
         let captured = captured.filter_map(|(at, name)| Some((name, captures.get(at, visit.context.path())?)));

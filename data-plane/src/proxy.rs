@@ -78,7 +78,7 @@ async fn serve(record: &mut Record, mut body: RequestBody) -> Result<Response<Fl
     if record.local.telemetry.memory().is_overloaded() {
         return Err(Error::Overloaded);
     }
-    let (route, captures) = record.find().ok_or(Error::NoRoute)?;
+    let (route, captures) = record.find()?;
     let (context, lent) = record.asked();
     if let Some(answer) = route.entry.filters.request(context, lent).await? {
         return Ok(answer.map(Flow::whole));

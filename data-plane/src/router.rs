@@ -9,6 +9,7 @@ mod entry;
 mod host;
 mod hosts;
 mod live;
+mod merged;
 mod names;
 mod segments;
 mod split;
@@ -26,6 +27,7 @@ use crate::{
 };
 use entry::Resolver;
 use hosts::Hosts;
+use merged::{has_any, merged};
 use names::Names;
 use proto::{
     certificate::Certificate,
@@ -130,6 +132,14 @@ impl Router {
             }
         };
         Some(Found { route, captures })
+    }
+
+    /// Whether whoever merges slashes and takes parameters out would say that the request is another route's. A route
+    /// that is written with them means them.
+    pub(crate) fn is_ambiguous(&self, head: &Head<'_>, found: &RouteEntry) -> bool {
+        let Some(path) = merged(head.path) else { return false };
+        let other = self.hosts.find(&Head { path: &path, ..*head });
+        !has_any(&found.label) && other.is_none_or(|other| other.name != found.name)
     }
 
     // A preflight asks about a request to come: the route of that one answers, if it has a policy for it.

@@ -4,6 +4,7 @@ use super::mirror::Mirrors;
 use crate::{
     consumers::Consumers,
     context::{Context, Trace, Values, hex},
+    error::Error,
     filter::{Telling, token_counts},
     pool::{LocalPool, Upstreams},
     router::{Action, HeldEntry, LiveRouter, RouteEntry, RouterCache},
@@ -69,8 +70,8 @@ pub(super) struct Found {
     pub(super) revision: u64,
     /// How many of the traces that begin here are recorded.
     pub(super) sample: Share,
-    /// The route, and what its path captures.
-    pub(super) route: Option<(Rc<LocalRoute>, Captures)>,
+    /// The route, and what its path captures; or why nobody can say.
+    pub(super) route: Result<(Rc<LocalRoute>, Captures), Error>,
 }
 
 // Request ids: 128 bits in hexadecimal, cut from one block of memory so that each costs no allocation.
@@ -111,7 +112,11 @@ impl Local {
         Found {
             revision: router.revision(),
             sample: telling.sample.unwrap_or(self.settings.trace_sample),
-            route: found.map(|found| (self.route(found.route), found.captures)),
+            route: match found {
+                None => Err(Error::NoRoute),
+                Some(found) if router.is_ambiguous(head, found.route) => Err(Error::PathAmbiguous),
+                Some(found) => Ok((self.route(found.route), found.captures)),
+            },
         }
     }
 

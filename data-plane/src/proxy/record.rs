@@ -94,10 +94,10 @@ impl Record {
     }
 
     /// Takes the router, once, and finds the route.
-    pub(super) fn find(&mut self) -> Option<(Rc<LocalRoute>, Captures)> {
+    pub(super) fn find(&mut self) -> Result<(Rc<LocalRoute>, Captures), Error> {
         let Found { revision, sample, route } = self.local.find(&self.context.head(&self.peer.listener));
         self.revision = revision;
-        self.route = route.as_ref().map(|(route, _)| route.clone());
+        self.route = route.as_ref().ok().map(|(route, _)| route.clone());
         self.context.captures = route.as_ref().map(|(_, captures)| *captures).unwrap_or_default();
         let trace = &mut self.context.trace;
         if trace.parent.is_none() {
