@@ -138,28 +138,44 @@ pub(crate) type Answer = Response<Bytes>;
 // === impl Context ===
 
 impl Context {
-    /// What came from that peer.
+    /// What came from that peer; it may be one of these consumers'.
     pub(crate) fn begin(
         method: Method,
         uri: &Uri,
         headers: HeaderMap,
         peer: &Peer,
+        identity: (HeaderValue, Trace),
+        consumers: Consumers,
+    ) -> Context {
+        let target = uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
+        let (client, scheme) = (peer.address.ip(), peer.listener.scheme);
+        Context {
+            certificate: peer.certificate.clone(),
+            ..Context::new((method, target), headers, (client, scheme), identity, consumers)
+        }
+    }
+
+    fn new(
+        (method, target): (Method, PathAndQuery),
+        headers: HeaderMap,
+        (client, scheme): (IpAddr, Scheme),
         (request_id, trace): (HeaderValue, Trace),
+        consumers: Consumers,
     ) -> Context {
         Context {
             method,
-            target: uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")),
+            target,
             host: Authority::unknown(),
             headers,
-            client: peer.address.ip(),
-            scheme: peer.listener.scheme,
+            client,
+            scheme,
             request_id,
             trace,
-            certificate: peer.certificate.clone(),
+            certificate: None,
             origin: None,
             captures: Captures::default(),
             principals: Principals::default(),
-            consumers: Consumers::default(),
+            consumers,
             decisions: Vec::new(),
             allowance: None,
             seats: Taken::default(),
@@ -211,24 +227,9 @@ impl Context {
     /// A request that did not come through a connection.
     #[cfg(any(test, feature = "figures"))]
     pub(crate) fn of_request(method: Method, target: &'static str) -> Context {
-        Context {
-            method,
-            target: PathAndQuery::from_static(target),
-            host: Authority::unknown(),
-            headers: HeaderMap::new(),
-            client: [127, 0, 0, 1].into(),
-            scheme: Scheme::Http,
-            request_id: HeaderValue::from_static("test"),
-            trace: Trace::new(1, 1),
-            certificate: None,
-            origin: None,
-            captures: Captures::default(),
-            principals: Principals::default(),
-            consumers: Consumers::default(),
-            decisions: Vec::new(),
-            allowance: None,
-            seats: Taken::default(),
-        }
+        let identity = (HeaderValue::from_static("test"), Trace::new(1, 1));
+        let (target, from) = (PathAndQuery::from_static(target), ([127, 0, 0, 1].into(), Scheme::Http));
+        Context::new((method, target), HeaderMap::new(), from, identity, Consumers::default())
     }
 }
 

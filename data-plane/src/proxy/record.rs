@@ -67,8 +67,8 @@ pub(crate) struct Record {
 impl Record {
     pub(super) fn begin(local: Rc<Local>, peer: Rc<Peer>, request: Request<RequestBody>) -> (Box<Record>, RequestBody) {
         let (mut parts, body) = request.into_parts();
-        let mut context = Context::begin(parts.method, &parts.uri, parts.headers, &peer, local.identify());
-        context.consumers = local.consumers.clone();
+        let (identity, consumers) = (local.identify(), local.consumers.clone());
+        let context = Context::begin(parts.method, &parts.uri, parts.headers, &peer, identity, consumers);
         count(&local.counters.in_flight, 1);
         let record = Record {
             started: peer.wire.begun(),

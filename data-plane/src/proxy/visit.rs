@@ -9,6 +9,7 @@ use super::{
     upgrade::Wished,
 };
 use crate::{
+    consumers::Consumers,
     context::{ClientAuth, Context, Door, Peer, Trace, UploadFault, Values, room},
     error::Error,
     inbound::BodyFraming,
@@ -90,7 +91,7 @@ impl Visit {
         };
         let (parts, ()) = request.into_parts();
         let identity = (HeaderValue::from_static("new"), Trace::new(1, 1));
-        let context = Context::begin(parts.method, &parts.uri, parts.headers, &peer, identity);
+        let context = Context::begin(parts.method, &parts.uri, parts.headers, &peer, identity, Consumers::default());
         Visit { context, peer, uri: parts.uri, version: parts.version, wish: None, body }
     }
 
