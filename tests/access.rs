@@ -103,6 +103,11 @@ fn no_path_leads_around_it() {
         {"name": "all", "match": {}, "respond": {"body": "open"}},
     ]});
     control_plane.admin.ok("POST", "/v1/apply?wait=all", Some(&body));
+    let check = |target: &str, status: u16| {
+        let request = format!("GET {target} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        let answer = raw(node.traffic, request.as_bytes(), SILENCE).unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{target}: {answer}");
+    };
     for target in [
         "/admin",
         "/admin/",
@@ -117,12 +122,7 @@ fn no_path_leads_around_it() {
         "/admin/%2e%2e/admin",
         "http://a/admin",
     ] {
-        let answer = raw(
-            node.traffic,
-            format!("GET {target} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").as_bytes(),
-            SILENCE,
-        );
-        assert!(answer.as_ref().unwrap().starts_with("HTTP/1.1 403 "), "{target}: {answer:?}");
+        check(target, 403);
     }
     // What a service might take for another path is refused whole.
     for target in [
@@ -136,20 +136,10 @@ fn no_path_leads_around_it() {
         "/;x/admin",
         "/x/..//admin;y/z",
     ] {
-        let answer = raw(
-            node.traffic,
-            format!("GET {target} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").as_bytes(),
-            SILENCE,
-        );
-        assert!(answer.as_ref().unwrap().starts_with("HTTP/1.1 400 "), "{target}: {answer:?}");
+        check(target, 400);
     }
     // And these are other paths, of which no route says that nobody may.
     for target in ["/administrators", "/Admin", "//other", "/other;x", "/admin/.."] {
-        let answer = raw(
-            node.traffic,
-            format!("GET {target} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").as_bytes(),
-            SILENCE,
-        );
-        assert!(answer.as_ref().unwrap().starts_with("HTTP/1.1 200 "), "{target}: {answer:?}");
+        check(target, 200);
     }
 }

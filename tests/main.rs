@@ -41,6 +41,7 @@ mod revoked_nodes;
 mod route_serves;
 mod secure_planes;
 mod security_headers;
+mod shadow;
 mod split;
 mod tidy;
 mod tokens;

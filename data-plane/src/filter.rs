@@ -25,6 +25,7 @@ mod request_query;
 mod response_headers;
 mod security_headers;
 mod sequence;
+mod trial;
 mod validate;
 mod verdict;
 

@@ -3,12 +3,14 @@
 //!
 //! Authentication is the one stage that is judged as a whole: each of its filters says whether the request carries a
 //! credential that it reads. A wrong one is refused at once; that there is none is refused when nobody else knows whose
-//! the request is. A policy that is tried out (`shadow`) decides as it would, is on record, and lets the request pass.
+//! the request is. A policy that is tried out (`shadow`) decides as it would, is on record, and lets the request pass; it
+//! overrules none that is in force, and lets nobody in.
 //!
 //! Whoever explains walks the same way, as an [`Observer`].
 
 use super::{
     Attached, Filter, Place, Stage, Telling,
+    trial::Tried,
     verdict::{Challenge, Said, Verdict},
 };
 use crate::{
@@ -92,7 +94,9 @@ pub(crate) fn silent<'p>(policies: impl IntoIterator<Item = Attached<'p>>) -> Ve
 fn counting<'p>(policies: impl IntoIterator<Item = Attached<'p>>) -> Vec<Attached<'p>> {
     let policies: Vec<Attached<'p>> = policies.into_iter().collect();
     let is_overruled = |at: usize, policy: &Policy, place: Place| {
-        policies[at + 1..].iter().any(|later| {
+        // Nothing in force gives way to what is only tried out.
+        let mut rivals = policies[at + 1..].iter().filter(|later| policy.shadow || !later.policy.shadow);
+        rivals.any(|later| {
             let kind = &later.policy.kind;
             let same = kind.is_exclusive() && kind.name() == policy.kind.name();
             // How clients say who they are is settled in one place, maybe by several policies.
@@ -157,17 +161,23 @@ impl Filters {
     ) -> Result<Option<Answer>, Error> {
         // Who found no credential, and how one is given.
         let mut absent = Vec::new();
+        let mut tried = Tried::default();
         for (at, acting) in self.acting.iter().enumerate() {
             if acting.stage > Stage::Authenticate {
-                judge(&mut absent, context)?;
+                judge(&mut absent, &tried, context)?;
             }
             if !observer.asks(at, acting) {
                 continue;
             }
+            // Hardly ever needed, and so no part of what every request waits with.
+            let before = acting.shadow.then(|| Box::new(tried.begin(context)));
             let said = match acting.filter.request(context, lent) {
                 Verdict::Now(said) => said,
                 Verdict::Wait(asking) => asking.await,
             };
+            if let Some(before) = before {
+                tried.end(*before, context);
+            }
             observer.heard(at, &said);
             match said {
                 Said::Continue => {}
@@ -177,7 +187,7 @@ impl Filters {
                 Said::Answer(answer) => return Ok(Some(*answer)),
             }
         }
-        judge(&mut absent, context)?;
+        judge(&mut absent, &tried, context)?;
         Ok(None)
     }
 
@@ -219,19 +229,21 @@ impl Filters {
 }
 
 // Whether somebody is known, or nobody has to be.
-fn judge(absent: &mut Vec<(&Acting, Challenge)>, context: &mut Context) -> Result<(), Error> {
-    if absent.is_empty() {
+fn judge(absent: &mut Vec<(&Acting, Challenge)>, tried: &Tried, context: &mut Context) -> Result<(), Error> {
+    if absent.is_empty() || context.principals.is_known() {
+        absent.clear();
         return Ok(());
     }
-    let absent = std::mem::take(absent);
-    if context.principals.is_known() {
-        return Ok(());
+    let (on_trial, in_force): (Vec<_>, Vec<_>) = absent.drain(..).partition(|(acting, _)| acting.shadow);
+    if let Some((acting, _)) = on_trial.first()
+        && !tried.is_known()
+    {
+        acting.refuse(Box::new(Refusal::unauthenticated([])), context)?;
     }
-    // A policy in force speaks before one that is tried out.
-    let speaker = absent.iter().find(|(acting, _)| !acting.shadow).or(absent.first()).map(|(acting, _)| *acting);
-    let challenges = absent.iter().filter(|(acting, _)| !acting.shadow).map(|(_, challenge)| challenge.0.clone());
-    let refusal = Box::new(Refusal::unauthenticated(challenges));
-    speaker.map_or(Ok(()), |acting| acting.refuse(refusal, context))
+    let Some((acting, _)) = in_force.first() else { return Ok(()) };
+    let acting = *acting;
+    let challenges = in_force.into_iter().map(|(_, Challenge(value))| value);
+    acting.refuse(Box::new(Refusal::unauthenticated(challenges)), context)
 }
 
 // === impl Acting ===
