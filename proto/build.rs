@@ -15,14 +15,19 @@ const FILES: [&str; 9] = [
     "portico/v1/upstream.proto",
 ];
 
+const AUTHORIZATION: &str = "envoy/service/auth/v3/authorization.proto";
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=portico");
+    println!("cargo:rerun-if-changed=envoy");
     let mut compiler = protox::Compiler::new(["."])?;
     compiler.include_imports(true).include_source_info(true);
     let descriptors = compiler.open_files(FILES)?.file_descriptor_set();
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     // With source info: the comments are the descriptions of the API.
     std::fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
+    // Spoken with others, and no part of the contract: the descriptors know nothing of it.
+    tonic_prost_build::configure().bytes(".").compile_fds(protox::compile([AUTHORIZATION], ["."])?)?;
     tonic_prost_build::configure()
         // One message has one encoding, so that hashes can be compared.
         .btree_map(".")

@@ -4,6 +4,7 @@
 //! the hope that something has happened; tests wait for a condition, with a deadline.
 
 pub(crate) mod admin;
+pub(crate) mod authorizer;
 pub(crate) mod http;
 pub(crate) mod issuer;
 pub(crate) mod load;

@@ -21,6 +21,7 @@ mod drains;
 mod error_bodies;
 mod explain;
 mod ext_auth;
+mod ext_auth_grpc;
 mod harness;
 mod health;
 mod hsts;

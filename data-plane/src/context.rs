@@ -4,6 +4,7 @@ mod body;
 mod certificate;
 mod cookie;
 mod decision;
+mod header_change;
 mod hop;
 mod identity;
 mod streamed;
@@ -16,6 +17,7 @@ pub(crate) use body::RequestBody;
 pub(crate) use certificate::{ClientAuth, ClientCertificate};
 pub(crate) use cookie::{cookie, strip_cookie};
 pub(crate) use decision::Decision;
+pub(crate) use header_change::{HeaderChange, Placing};
 pub(crate) use hop::{is_forwarding, is_hop_by_hop, strip_hop_by_hop, strip_known, strip_named, strip_untrailable};
 pub(crate) use identity::{is_identity, remove_alike, strip_identity};
 pub(crate) use trace::{TRACEPARENT, TRACESTATE, Trace, hex, take_over_trace};
@@ -80,6 +82,8 @@ pub(crate) struct Context {
     pub(crate) decisions: Vec<Decision>,
     /// What the limit leaves it that leaves it least, and the address of the filter that says so.
     pub(crate) allowance: Option<(usize, Allowance)>,
+    /// What those who were asked about it have to say to the client, each with the address of the filter that asked.
+    pub(crate) for_client: Vec<(usize, HeaderChange)>,
     /// Where it counts as one of several at once, until it is over.
     pub(crate) seats: Taken,
 }
@@ -178,6 +182,7 @@ impl Context {
             consumers,
             decisions: Vec::new(),
             allowance: None,
+            for_client: Vec::new(),
             seats: Taken::default(),
         }
     }

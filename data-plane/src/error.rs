@@ -7,7 +7,7 @@ mod fault;
 mod refusal;
 
 pub(crate) use fault::Fault;
-pub(crate) use refusal::Refusal;
+pub(crate) use refusal::{Detail, Refusal};
 
 use crate::{
     context::{Answer, UploadFault, X_REQUEST_ID},
@@ -268,8 +268,39 @@ impl Error {
         )
     }
 
-    /// The problem that the client gets.
+    /// What somebody else says who was asked, in place of a problem, and its media type.
+    pub(crate) fn foreign_body(&self) -> Option<(&HeaderValue, &Bytes)> {
+        let Error::Denied(refusal) = self else { return None };
+        let Detail::Body(media_type, body) = &refusal.detail else { return None };
+        Some((media_type, body))
+    }
+
+    /// What the client gets: a problem, if nobody else says something.
     pub(crate) fn answer(&self, request_id: &HeaderValue) -> Answer {
+        let (media_type, body) = match self.foreign_body() {
+            Some((media_type, body)) => (media_type.clone(), body.clone()),
+            None => (HeaderValue::from_static("application/problem+json"), self.problem(request_id)),
+        };
+        let status = self.status();
+        let mut answer = Response::new(body);
+        *answer.status_mut() = status;
+        let headers = answer.headers_mut();
+        headers.insert(header::CONTENT_TYPE, media_type);
+        headers.insert(X_REQUEST_ID, request_id.clone());
+        if self.closes() {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if let Error::Denied(refusal) = self {
+            headers.extend(refusal.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE && !headers.contains_key(header::RETRY_AFTER) {
+            let seconds = if let Error::CircuitOpen(seconds) = self { *seconds } else { 1 };
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        answer
+    }
+
+    fn problem(&self, request_id: &HeaderValue) -> Bytes {
         let (_, status, reason) = self.row();
         let title = status.canonical_reason().unwrap_or("Error");
         let mut body = Vec::with_capacity(256);
@@ -288,22 +319,7 @@ impl Error {
             errors(faults, &mut body);
         }
         body.extend_from_slice(b"}\n");
-        let mut answer = Response::new(Bytes::from(body));
-        *answer.status_mut() = status;
-        let headers = answer.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        headers.insert(X_REQUEST_ID, request_id.clone());
-        if self.closes() {
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        if let Error::Denied(refusal) = self {
-            headers.extend(refusal.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
-        }
-        if status == StatusCode::SERVICE_UNAVAILABLE && !headers.contains_key(header::RETRY_AFTER) {
-            let seconds = if let Error::CircuitOpen(seconds) = self { *seconds } else { 1 };
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        answer
+        Bytes::from(body)
     }
 }
 

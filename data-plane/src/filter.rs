@@ -321,11 +321,8 @@ impl Filter {
             Filter::Introspection(_) => {}
             Filter::ResponseHeaders(filter) => filter.response(context, headers),
             Filter::Hsts(filter) => filter.response(context, headers),
-            Filter::ApiKey(_)
-            | Filter::Maintenance(_)
-            | Filter::ExtAuth(_)
-            | Filter::Basic(_)
-            | Filter::ClientCertificate(_) => {}
+            Filter::ApiKey(_) | Filter::Maintenance(_) | Filter::Basic(_) | Filter::ClientCertificate(_) => {}
+            Filter::ExtAuth(filter) => filter.response(context, headers),
             Filter::SecurityHeaders(filter) => filter.response(headers),
             Filter::Cors(filter) => filter.response(context, headers),
             Filter::Deprecation(filter) => filter.response(headers),

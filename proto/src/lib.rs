@@ -13,6 +13,7 @@ pub mod claims;
 pub mod consumer;
 pub mod example;
 pub mod explain;
+pub mod ext_authz;
 pub mod fields;
 pub mod hash_key;
 pub mod identity;

@@ -34,7 +34,7 @@ pub use cors::{Cors, Origin, Origins};
 pub use deprecation::Deprecation;
 pub use diagnostics::{Diagnostics, ProxyStatus};
 pub use error_bodies::{ErrorBodies, ErrorBody};
-pub use ext_auth::ExtAuth;
+pub use ext_auth::{ExtAuth, ExtAuthForm, ExtAuthGrpc};
 pub use hsts::Hsts;
 pub use introspection::{Introspection, form};
 pub use jwt::{Issuer, Jwt, KeyPlace, Keys, Terms, TokenPlace};
@@ -252,6 +252,12 @@ impl PolicyKind {
         }
         let PolicyKind::ExtAuth(policy) = self else { return None };
         Some((&policy.upstream, "/ext_auth/upstream"))
+    }
+
+    /// Where it says that it asks by gRPC, if it does.
+    pub(crate) fn asks_by_grpc(&self) -> Option<&'static str> {
+        let PolicyKind::ExtAuth(policy) = self else { return None };
+        matches!(policy.form, ExtAuthForm::Grpc(_)).then_some("/ext_auth/grpc")
     }
 
     // The variables of a path that its templates refer to.

@@ -4,6 +4,7 @@
 //! is understood, every reference exists, no two routes match the same, every expression is compiled. Building a router
 //! from it cannot fail. Payloads stay as they came, and the hash tree over them is the identity of the whole.
 
+mod asked;
 mod certificates;
 mod checked;
 mod consumers;
@@ -118,6 +119,7 @@ impl Snapshot {
         next.check_server_names(self, &touched, &mut invalid);
         next.check_consumers(self, &touched, &mut invalid);
         next.check_upgrades(self, &touched, &mut invalid);
+        next.check_asked(&touched, &mut invalid);
         next.check_tests(&touched, &mut invalid);
         if !invalid.is_empty() {
             return Err(invalid);

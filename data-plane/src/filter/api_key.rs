@@ -226,7 +226,7 @@ mod tests {
             }
             Verdict::Now(Said::Absent(Challenge(value))) => format!("absent {value:?}"),
             Verdict::Now(Said::Refuse(refusal)) => {
-                format!("{} {}: {}", refusal.status.as_u16(), refusal.reason, refusal.detail)
+                format!("{} {}: {}", refusal.status.as_u16(), refusal.reason, refusal)
             }
             Verdict::Now(Said::Answer(_)) | Verdict::Wait(_) => panic!("it does neither"),
         }

@@ -218,7 +218,7 @@ mod tests {
         let context = context(Method::OPTIONS, sent);
         let verdict = match filter.request(&context) {
             Verdict::Now(Said::Answer(answer)) => Ok(answer.status().as_u16()),
-            Verdict::Now(Said::Refuse(refusal)) => Err(refusal.detail.into_owned()),
+            Verdict::Now(Said::Refuse(refusal)) => Err(refusal.to_string()),
             _ => Ok(0),
         };
         let mut headers = HeaderMap::new();

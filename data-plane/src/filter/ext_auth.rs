@@ -1,7 +1,10 @@
-//! Ask an authorization server whether a request may go on.
+//! Ask an authorization server whether a request may go on, by HTTP or by gRPC.
 //!
-//! It is told who asks for what, and never the body; nothing of what it answers is taken but a status and named headers.
-//! Whatever is wrong with the server is one thing here: it has not answered, and the policy says what that means.
+//! It is told who asks for what, and never the body; nothing of what it answers changes the request but what the policy
+//! names. Whatever is wrong with the server is one thing here: it has not answered, and the policy says what that means.
+
+mod changes;
+mod grpc;
 
 use super::{
     Attached,
@@ -10,14 +13,19 @@ use super::{
     verdict::{Said, Verdict},
 };
 use crate::{
-    context::{Context, Decision, X_REQUEST_ID},
+    context::{Context, Decision, HeaderChange, Placing, X_REQUEST_ID},
     error::{Fault, Refusal},
     pool::{DownloadBody, Pool},
 };
+use changes::Changes;
 use futures_util::FutureExt;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use grpc::Check;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, uri::PathAndQuery};
 use http_body_util::BodyExt;
-use proto::{name::Name, policy::ExtAuth};
+use proto::{
+    name::Name,
+    policy::{ExtAuth, ExtAuthForm},
+};
 use std::sync::Arc;
 
 const X_FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
@@ -42,6 +50,12 @@ pub(crate) struct ExtAuthFilter {
     pool: Option<Arc<Pool>>,
 }
 
+/// What the server says.
+enum Judgement {
+    Passes(Changes),
+    Refuses(Box<Refusal>),
+}
+
 // === impl ExtAuthFilter ===
 
 impl ExtAuthFilter {
@@ -59,43 +73,76 @@ impl ExtAuthFilter {
 
     pub(super) fn request<'a>(&'a self, context: &'a mut Context, lent: Lent<'a>) -> Verdict<'a> {
         Verdict::Wait(Box::pin(async move {
-            match self.ask(context, lent.caller).await {
-                Ok(answer) if answer.status().is_success() => {
-                    self.take_over(context, answer.headers());
-                    Said::Continue
-                }
-                Ok(answer) => Said::Refuse(Box::new(self.refused(&answer))),
+            let judged = match self.ask(context, lent.caller).await {
+                Ok(Judgement::Passes(changes)) => changes.apply(&self.policy, context, self.address()),
+                Ok(Judgement::Refuses(refusal)) => return Said::Refuse(refusal),
+                Err(Unanswered) => Err(Unanswered),
+            };
+            match judged {
+                Ok(()) => Said::Continue,
                 Err(Unanswered) if self.policy.fails_open => {
                     // On record all the same, as what would have been refused.
                     let (policy, kind) = (self.name.clone(), "ext_auth");
                     context.decisions.push(Decision { policy, kind, reason: UNAVAILABLE, shadow: true });
-                    self.take_over(context, &HeaderMap::new());
-                    Said::Continue
+                    match Changes::default().apply(&self.policy, context, self.address()) {
+                        Ok(()) => Said::Continue,
+                        Err(Unanswered) => Said::Refuse(Box::new(unavailable())),
+                    }
                 }
                 Err(Unanswered) => Said::Refuse(Box::new(unavailable())),
             }
         }))
     }
 
-    // The head of its answer, whatever it says.
-    async fn ask(&self, context: &Context, caller: Option<Caller<'_>>) -> Result<Response<()>, Unanswered> {
+    /// On the way back: what its server says that the client gets.
+    pub(super) fn response(&self, context: &Context, headers: &mut HeaderMap) {
+        let own = context.for_client.iter().filter(|(filter, _)| *filter == self.address());
+        own.for_each(|(_, change)| change.apply(headers));
+    }
+
+    // It cannot be another's while a request holds the route.
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    async fn ask(&self, context: &Context, caller: Option<Caller<'_>>) -> Result<Judgement, Unanswered> {
         let (pool, caller) = self.pool.as_ref().zip(caller).ok_or(Unanswered)?;
+        match &self.policy.form {
+            ExtAuthForm::Http(path) => self.ask_by_http(context, (pool, path), caller).await,
+            ExtAuthForm::Grpc(grpc) => Check { policy: &self.policy, grpc, pool }.ask(context, caller).await,
+        }
+    }
+
+    async fn ask_by_http(
+        &self,
+        context: &Context,
+        (pool, path): (&Arc<Pool>, &PathAndQuery),
+        caller: Caller<'_>,
+    ) -> Result<Judgement, Unanswered> {
         let question = Question {
             pool,
             method: &Method::GET,
-            target: &self.policy.path,
+            target: path,
             headers: &self.told(context),
             body: None,
             within: self.policy.timeout,
             trace: &context.trace,
         };
-        let (parts, body) = ask(question, caller).await?.into_parts();
+        let (head, body) = ask(question, caller).await?.into_parts();
         // What came together with the head is taken, so that the connection can be used again; nobody waits for more.
         skim(body).now_or_never();
-        match parts.status.is_server_error() || parts.status.is_informational() {
-            true => Err(Unanswered),
-            false => Ok(Response::from_parts(parts, ())),
+        if head.status.is_server_error() || head.status.is_informational() {
+            return Err(Unanswered);
         }
+        if !head.status.is_success() {
+            return Ok(Judgement::Refuses(Box::new(refusal(
+                head.status,
+                named(&head.headers, &self.policy.to_client),
+            ))));
+        }
+        let change = |(name, value)| HeaderChange { name, value, how: Placing::Beside };
+        let upstream = named(&head.headers, &self.policy.to_upstream).into_iter().map(change).collect();
+        Ok(Judgement::Passes(Changes { upstream, ..Changes::default() }))
     }
 
     fn told(&self, context: &Context) -> HeaderMap {
@@ -114,27 +161,15 @@ impl ExtAuthFilter {
         headers.insert(header::HOST, self.policy.host.as_ref().unwrap_or(context.host.value()).clone());
         headers
     }
+}
 
-    // What it says goes on, and what the client said of the same never does.
-    fn take_over(&self, context: &mut Context, answer: &HeaderMap) {
-        for name in &self.policy.to_upstream {
-            context.headers.remove(name);
-            context.headers.extend(answer.get_all(name).iter().map(|value| (name.clone(), value.clone())));
-        }
-    }
+fn named(headers: &HeaderMap, names: &[HeaderName]) -> Vec<(HeaderName, HeaderValue)> {
+    names.iter().flat_map(|name| headers.get_all(name).iter().map(|value| (name.clone(), value.clone()))).collect()
+}
 
-    fn refused(&self, answer: &Response<()>) -> Refusal {
-        let told = |name: &HeaderName| {
-            answer.headers().get_all(name).iter().map(|value| (name.clone(), value.clone())).collect()
-        };
-        Refusal {
-            status: answer.status(),
-            fault: Fault::Client,
-            reason: "ext_auth_refused",
-            detail: "the authorization server refuses the request".into(),
-            headers: self.policy.to_client.iter().flat_map(|name| -> Vec<_> { told(name) }).collect(),
-        }
-    }
+fn refusal(status: StatusCode, headers: Vec<(HeaderName, HeaderValue)>) -> Refusal {
+    let (fault, detail) = (Fault::Client, "the authorization server refuses the request".into());
+    Refusal { status, fault, reason: "ext_auth_refused", detail, headers }
 }
 
 fn unavailable() -> Refusal {

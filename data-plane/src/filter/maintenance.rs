@@ -41,7 +41,7 @@ impl MaintenanceFilter {
             status: StatusCode::SERVICE_UNAVAILABLE,
             fault: Fault::Gateway,
             reason: "maintenance",
-            detail: self.detail.clone(),
+            detail: self.detail.clone().into(),
             headers: self.headers.clone(),
         })
     }

@@ -32,7 +32,13 @@ impl RequestQueryFilter {
     pub(super) fn request(&self, context: &mut Context) -> Verdict<'static> {
         let refuse = |detail: Cow<'static, str>| {
             let (status, fault) = (StatusCode::BAD_REQUEST, Fault::Client);
-            Verdict::refuse(Refusal { status, fault, reason: "request_query", detail, headers: Vec::new() })
+            Verdict::refuse(Refusal {
+                status,
+                fault,
+                reason: "request_query",
+                detail: detail.into(),
+                headers: Vec::new(),
+            })
         };
         let query = match self.change(context) {
             Ok(query) => query,

@@ -83,5 +83,5 @@ impl ValidateFilter {
 }
 
 fn refusal(status: StatusCode, reason: &'static str, detail: Cow<'static, str>) -> Refusal {
-    Refusal { status, fault: Fault::Client, reason, detail, headers: Vec::new() }
+    Refusal { status, fault: Fault::Client, reason, detail: detail.into(), headers: Vec::new() }
 }

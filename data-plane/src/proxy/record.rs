@@ -114,7 +114,9 @@ impl Record {
         self.failure = Some((error.reason(), error.fault()));
         self.proxy_error = Some(error.proxy_error());
         let mut answer = error.answer(&self.context.request_id);
-        if let Some(policy) = self.telling(|telling| telling.error_bodies.clone()) {
+        // Whoever was asked knows better what there is to say.
+        let own = self.telling(|telling| telling.error_bodies.clone()).filter(|_| error.foreign_body().is_none());
+        if let Some(policy) = own {
             let variables = self.route.as_ref().map_or(&[][..], |route| &route.entry.variables);
             error_body::write(&policy, &error, &self.context, variables, &mut answer);
         }

@@ -100,11 +100,12 @@ fn check_client(message: &pb::Introspection, faults: &mut Faults) -> Option<Opti
 }
 
 /// Text as forms have it.
-pub fn form(text: &str) -> String {
+pub fn form(text: impl AsRef<[u8]>) -> String {
+    let text = text.as_ref();
     let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            true => out.push(char::from(byte)),
+    for byte in text {
+        match byte.is_ascii_alphanumeric() || b"-._~".contains(byte) {
+            true => out.push(char::from(*byte)),
             // Nothing fails that is written to memory.
             false => drop(write!(out, "%{byte:02X}")),
         }

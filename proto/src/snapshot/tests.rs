@@ -41,6 +41,32 @@ fn a_reference_must_exist() {
     assert_eq!(faults(base.with([policy])), ["route/p/policies/0/ref: no policy is named \"none\""]);
 }
 
+#[test]
+fn who_is_asked_by_grpc_speaks_http2() {
+    let guard = |protocol: &str| {
+        let mut guard = json!({"name": "guard", "endpoints": [{"address": "a:1"}]});
+        guard["protocol"][protocol] = json!({});
+        put(Kind::Upstream, guard)
+    };
+    let asking = |grpc: bool| {
+        let mut policy = json!({"ext_auth": {"upstream": "guard", "deny": {}}});
+        if grpc {
+            policy["ext_auth"]["grpc"] = json!({});
+        }
+        put(Kind::Route, json!({"name": "r", "respond": {}, "policies": [policy]}))
+    };
+    let fault = "route/r/policies/0/ext_auth/grpc: upstream \"guard\" speaks HTTP/1, and gRPC needs HTTP/2; give it \
+                 `protocol: {http2: {}}`";
+    assert_eq!(faults(Snapshot::empty().with([guard("http1"), asking(true)])), [fault]);
+    Snapshot::empty().with([guard("http1"), asking(false)]).expect("it is right");
+    let base = Snapshot::empty().with([guard("http2"), asking(true)]).expect("it is right");
+    // Also when it is the other that changes.
+    assert_eq!(faults(base.with([guard("http1")])), [fault]);
+    let policy = json!({"name": "p", "ext_auth": {"upstream": "guard", "grpc": {}, "deny": {}}});
+    let both = faults(base.with([guard("http1"), asking(false), put(Kind::Policy, policy)]));
+    assert!(both.len() == 1 && both[0].starts_with("policy/p/ext_auth/grpc: "), "{both:?}");
+}
+
 fn certificate(name: &str, usages: &[ExtendedKeyUsagePurpose]) -> Change {
     let mut parameters = CertificateParams::new(vec![format!("{name}.test")]).expect("a name");
     parameters.extended_key_usages = usages.to_vec();
