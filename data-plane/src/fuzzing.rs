@@ -10,6 +10,7 @@ use proto::{
     path::{PathFault, normalise},
     template::{Reference, RenderError, Scope, Target, Template, Value},
 };
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 /// The head of a request, from the bytes to what an upstream gets of it.
@@ -62,7 +63,7 @@ pub fn template(bytes: &[u8]) {
     let (text, value, rest) = (part(), part(), part());
     let Ok(text) = std::str::from_utf8(text) else { return };
     let values = Values { value, rest };
-    let bodies = [Target::Json, Target::Html, Target::Text];
+    let bodies = [Target::Json, Target::JsonBody, Target::Html, Target::Text];
     for target in [Target::PathAndQuery, Target::QueryValue, Target::HeaderValue].into_iter().chain(bodies) {
         let Ok(template) = Template::parse(text, target, Some(&[("a", false), ("rest", true)])) else { continue };
         let mut out = String::new();
@@ -81,6 +82,9 @@ pub fn template(bytes: &[u8]) {
             }
             Target::QueryValue => {
                 assert!(!out.bytes().any(|byte| b"&#= ".contains(&byte)), "{text:?} became {out:?}");
+            }
+            Target::JsonBody => {
+                assert!(serde_json::from_str::<&RawValue>(&out).is_ok(), "{text:?} became {out:?}");
             }
             Target::Json | Target::Html | Target::Text => {}
             Target::HeaderValue => {
@@ -106,7 +110,9 @@ impl Scope for Values<'_> {
             | Reference::ConsumerName
             | Reference::ClientAddress
             | Reference::Request(_)
-            | Reference::Error(_) => Value::One(Cow::Borrowed(self.value)),
+            | Reference::Error(_)
+            | Reference::Part { .. }
+            | Reference::Item(_) => Value::One(Cow::Borrowed(self.value)),
         })
     }
 }

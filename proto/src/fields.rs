@@ -5,7 +5,7 @@ use crate::{
     matching::{address, host_name},
     name::Name,
     pb,
-    template::{Target, Template},
+    template::{Roots, Target, Template},
 };
 use http::{HeaderName, HeaderValue, header};
 use ipnet::IpNet;
@@ -60,13 +60,23 @@ pub fn check_headers(
     variables: Option<&[(&str, bool)]>,
     faults: &mut Faults,
 ) -> Vec<HeaderTemplate> {
+    check_headers_within(field, headers, Roots { variables, ..Default::default() }, faults)
+}
+
+/// A list of headers whose templates may refer to no more than these.
+pub(crate) fn check_headers_within(
+    field: &str,
+    headers: &[pb::Header],
+    roots: Roots<'_>,
+    faults: &mut Faults,
+) -> Vec<HeaderTemplate> {
     faults.at(field, |faults| {
         if headers.len() > MAX_HEADERS {
             faults.note(format!("at most {MAX_HEADERS} headers can be given"));
         }
         let check = |header: &pb::Header, faults: &mut Faults| {
             let name = faults.at("name", |faults| faults.take(header_name(&header.name)));
-            let value = Template::parse(&header.value, Target::HeaderValue, variables);
+            let value = Template::parse_within(&header.value, Target::HeaderValue, roots);
             let value = faults.at("value", |faults| faults.take(value));
             Some(HeaderTemplate { name: name?, value: value? })
         };
@@ -108,7 +118,7 @@ pub const FRAMING: [HeaderName; 8] = [
     header::UPGRADE,
 ];
 
-fn header_name(text: &str) -> Result<HeaderName, String> {
+pub(crate) fn header_name(text: &str) -> Result<HeaderName, String> {
     let name = HeaderName::from_bytes(text.as_bytes()).map_err(|_| format!("{text:?} is not a header name"))?;
     if FRAMING.contains(&name) || name == "keep-alive" {
         return Err(format!("{text:?} frames the message or belongs to the connection, and cannot be changed"));

@@ -20,6 +20,7 @@ pub mod identity;
 pub mod invalid;
 pub mod jose;
 pub mod json;
+pub mod json_path;
 pub mod keyring;
 pub mod limit_key;
 pub mod log_level;

@@ -7,14 +7,20 @@
 //!           | "consumer.name" | "client.address"
 //!           | "request." ( "id" | "host" | "method" | "path" | "scheme" )
 //!           | "error." ( "status" | "title" | "reason" | "detail" )
+//!           | "parts." key *( "." key | "[]" )
+//!           | "items" *( "." key | "[]" )
 //! key       = 1*( letter | digit | "_" | "-" ) | quoted
 //! quoted    = '"' { any character but '"' } '"'
 //! ```
 //!
 //! Each [`Target`] encodes what it takes in: a value can never become syntax. Text is checked once, when the template
 //! is parsed, against what may stand in its target; a value that cannot be encoded there is an error of the request.
+//!
+//! In a JSON body only a letter after a brace makes a reference of it, for JSON has braces of its own; within its strings
+//! the rule is the same as everywhere.
 
 mod encoding;
+mod json;
 mod reference;
 
 pub use reference::{ErrorField, Reference, RequestField};
@@ -40,6 +46,8 @@ pub enum Target {
     HeaderValue,
     /// JSON, where values stand within strings.
     Json,
+    /// JSON of a request, where values stand within strings or are values of their own.
+    JsonBody,
     /// HTML, where values stand between tags or in attributes.
     Html,
     /// Text for people.
@@ -62,6 +70,22 @@ pub enum Value<'a> {
     Several(Vec<Cow<'a, [u8]>>),
     /// One that is no text, as an object.
     Opaque,
+    /// A JSON value, as it was received.
+    Json(Cow<'a, [u8]>),
+    /// Several of them.
+    JsonList(Vec<Cow<'a, [u8]>>),
+}
+
+/// What references can be resolved where a template stands.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Roots<'a> {
+    /// The names that the route's path captures, with whether each is the rest of the path; `None` where they are not
+    /// known, and a name that is not captured is absent.
+    pub variables: Option<&'a [(&'a str, bool)]>,
+    /// The names of a composition's parts; `None` outside of one.
+    pub parts: Option<&'a [&'a str]>,
+    /// Whether there is an element of a list.
+    pub items: bool,
 }
 
 /// What a request offers to its templates.
@@ -87,15 +111,27 @@ enum Part {
     Value(Reference, Encoding),
 }
 
+// Where in its target a template has come to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    in_query: bool,
+    string: json::InString,
+}
+
 // === impl Template ===
 
 impl Template {
     /// Parses a template; `variables` are the names that the route's path captures, with whether each is the rest of
     /// the path. A policy does not know them, for it may stand at many routes: a name that is not captured is absent.
     pub fn parse(text: &str, target: Target, variables: Option<&[(&str, bool)]>) -> Result<Template, String> {
+        Template::parse_within(text, target, Roots { variables, ..Default::default() })
+    }
+
+    /// Parses a template that may refer to no more than these.
+    pub fn parse_within(text: &str, target: Target, roots: Roots<'_>) -> Result<Template, String> {
         let most = match target {
             Target::PathAndQuery | Target::QueryValue | Target::HeaderValue => MAX_LEN,
-            Target::Json | Target::Html | Target::Text => MAX_BODY,
+            Target::Json | Target::JsonBody | Target::Html | Target::Text => MAX_BODY,
         };
         if text.len() > most {
             return Err(format!("a template of this kind has at most {most} bytes"));
@@ -105,31 +141,37 @@ impl Template {
         }
         let mut parts = Vec::new();
         let mut literal = String::new();
-        let mut in_query = false;
+        let mut place = Place::default();
         let mut rest = text;
         while let Some(c) = rest.chars().next() {
-            if rest.starts_with("{{") || rest.starts_with("}}") {
-                push_literal(c, target, &mut in_query, &mut literal)?;
+            let braces_are_text = target == Target::JsonBody && place.string == json::InString::No;
+            if braces_are_text && !(c == '{' && rest[1..].starts_with(|next: char| next.is_ascii_alphabetic())) {
+                push_literal(c, target, &mut place, &mut literal)?;
+                rest = &rest[c.len_utf8()..];
+            } else if rest.starts_with("{{") || rest.starts_with("}}") {
+                push_literal(c, target, &mut place, &mut literal)?;
                 rest = &rest[2..];
             } else if c == '{' {
-                let (reference, after) = reference(&rest[1..])?;
+                let (reference, after) = reference(&rest[1..], roots)?;
                 if !literal.is_empty() {
                     parts.push(Part::Text(std::mem::take(&mut literal)));
                 }
-                parts.push(part(reference, target, in_query, variables)?);
+                parts.push(part(reference, target, place, roots.variables)?);
                 rest = after;
             } else if c == '}' {
                 return Err("a closing brace without an opening one; write it twice to mean the character".into());
             } else {
-                push_literal(c, target, &mut in_query, &mut literal)?;
+                push_literal(c, target, &mut place, &mut literal)?;
                 rest = &rest[c.len_utf8()..];
             }
         }
         if !literal.is_empty() {
             parts.push(Part::Text(literal));
         }
-        if target == Target::PathAndQuery {
-            check_path(&parts)?;
+        match target {
+            Target::PathAndQuery => check_path(&parts)?,
+            Target::JsonBody => check_json(&parts)?,
+            Target::QueryValue | Target::HeaderValue | Target::Json | Target::Html | Target::Text => {}
         }
         Ok(Template { parts, target })
     }
@@ -143,11 +185,19 @@ impl Template {
         }
     }
 
+    /// What it refers to.
+    pub fn references(&self) -> impl Iterator<Item = &Reference> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Value(reference, _) => Some(reference),
+            Part::Text(_) => None,
+        })
+    }
+
     /// The variables of a path that it refers to.
     pub fn captured(&self) -> impl Iterator<Item = &str> {
-        self.parts.iter().filter_map(|part| match part {
-            Part::Value(Reference::Path(name), _) => Some(name.as_str()),
-            Part::Value(..) | Part::Text(_) => None,
+        self.references().filter_map(|reference| match reference {
+            Reference::Path(name) => Some(name.as_str()),
+            _ => None,
         })
     }
 
@@ -162,8 +212,17 @@ impl Template {
                 Part::Value(reference, encoding) => (reference, *encoding),
             };
             let unencodable = || RenderError::Unencodable(reference.clone());
-            match scope.value(reference) {
+            let value = scope.value(reference);
+            if encoding == Encoding::JsonValue {
+                let value = value.ok_or_else(|| RenderError::Absent(reference.clone()))?;
+                json::write(&value, out).ok_or_else(unencodable)?;
+                continue;
+            }
+            match value.and_then(json::as_text) {
                 Some(Value::One(value)) => encoding.encode(&value, out).ok_or_else(unencodable)?,
+                Some(Value::Several(values)) if values.is_empty() && encoding == Encoding::Segment => {
+                    return Err(unencodable());
+                }
                 Some(Value::Several(values)) => {
                     for (at, value) in values.iter().enumerate() {
                         if at > 0 {
@@ -172,8 +231,8 @@ impl Template {
                         encoding.encode_element(value, out).ok_or_else(unencodable)?;
                     }
                 }
-                Some(Value::Opaque) | None if encoding.allows_gaps() => {}
-                Some(Value::Opaque) => return Err(unencodable()),
+                Some(Value::Opaque | Value::Json(_) | Value::JsonList(_)) | None if encoding.allows_gaps() => {}
+                Some(Value::Opaque | Value::Json(_) | Value::JsonList(_)) => return Err(unencodable()),
                 None => return Err(RenderError::Absent(reference.clone())),
             }
         }
@@ -184,7 +243,7 @@ impl Template {
 fn part(
     reference: Reference,
     target: Target,
-    in_query: bool,
+    place: Place,
     variables: Option<&[(&str, bool)]>,
 ) -> Result<Part, String> {
     let mut rest = false;
@@ -193,12 +252,14 @@ fn part(
         rest = known.ok_or_else(|| unknown_variable(name, variables))?.1;
     }
     let encoding = match target {
-        Target::PathAndQuery if in_query => Encoding::Query,
+        Target::PathAndQuery if place.in_query => Encoding::Query,
         Target::PathAndQuery if rest => Encoding::Rest,
         Target::PathAndQuery => Encoding::Segment,
         Target::QueryValue => Encoding::Query,
         Target::HeaderValue => Encoding::Header,
         Target::Json => Encoding::Json,
+        Target::JsonBody if place.string == json::InString::No => Encoding::JsonValue,
+        Target::JsonBody => Encoding::JsonText,
         Target::Html => Encoding::Html,
         Target::Text => Encoding::Text,
     };
@@ -219,7 +280,7 @@ pub(crate) fn unknown_variable(name: &str, variables: &[(&str, bool)]) -> String
     format!("{{path.{name}}}: the route's path captures no {name:?}{hint}")
 }
 
-fn push_literal(c: char, target: Target, in_query: &mut bool, literal: &mut String) -> Result<(), String> {
+fn push_literal(c: char, target: Target, place: &mut Place, literal: &mut String) -> Result<(), String> {
     match target {
         Target::HeaderValue if c.is_ascii() && !c.is_ascii_control() || c == '\t' => literal.push(c),
         Target::HeaderValue => return Err(format!("{c:?} cannot stand in a header value; only visible ASCII can")),
@@ -227,10 +288,14 @@ fn push_literal(c: char, target: Target, in_query: &mut bool, literal: &mut Stri
             return Err(format!("{c:?} cannot stand in a path; percent-encode it"));
         }
         Target::PathAndQuery => {
-            *in_query |= c == '?';
+            place.in_query |= c == '?';
             literal.push(c);
         }
         Target::QueryValue => path::encode_segment(c.encode_utf8(&mut [0; 4]).as_bytes(), literal),
+        Target::JsonBody => {
+            place.string = place.string.after(c);
+            literal.push(c);
+        }
         Target::Json | Target::Html | Target::Text => literal.push(c),
     }
     Ok(())
@@ -249,94 +314,19 @@ fn check_path(parts: &[Part]) -> Result<(), String> {
     path::normalise(path).map(|_| ()).map_err(|fault| fault.to_string())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct Request;
-
-    impl Scope for Request {
-        fn value(&self, reference: &Reference) -> Option<Value<'_>> {
-            let several = |values: &[&'static str]| {
-                Some(Value::Several(values.iter().map(|value| Cow::Borrowed(value.as_bytes())).collect()))
-            };
-            let value: &[u8] = match reference {
-                Reference::Path(name) if name == "id" => b"a b",
-                Reference::Path(name) if name == "rest" => b"x/y z",
-                Reference::Query(name) if name == "up" => b"..",
-                Reference::Query(name) if name == "q" => b"1&b=2",
-                Reference::Query(name) if name == "crlf" => b"a\r\nX: y",
-                Reference::Header(name) if name == "x-user" => b"ann",
-                Reference::Claims(keys) => match keys.join("/").as_str() {
-                    "realm/roles" => return several(&["a", "b c"]),
-                    "https://x.example/roles" => return several(&["one"]),
-                    "tricky" => return several(&["user,admin"]),
-                    "object" => return Some(Value::Opaque),
-                    _ => return None,
-                },
-                Reference::Request(RequestField::Method) => b"GET",
-                Reference::ConsumerName => b"shop",
-                Reference::ClientAddress => b"::1",
-                _ => return None,
-            };
-            Some(Value::One(Cow::Borrowed(value)))
+// The same of JSON.
+fn check_json(parts: &[Part]) -> Result<(), String> {
+    let mut example = String::new();
+    for part in parts {
+        match part {
+            Part::Text(text) => example.push_str(text),
+            Part::Value(_, Encoding::JsonValue) => example.push_str("null"),
+            Part::Value(..) => example.push('x'),
         }
     }
-
-    fn render(text: &str, target: Target) -> Result<String, String> {
-        let template = Template::parse(text, target, Some(&[("id", false), ("rest", true)]))?;
-        let mut out = String::new();
-        template.render(&Request, &mut out).map_err(|e| e.to_string())?;
-        Ok(out)
-    }
-
-    #[test]
-    fn each_target_encodes() {
-        let check =
-            |text: &str, target, expect: &str| assert_eq!(render(text, target).as_deref(), Ok(expect), "{text}");
-        check("/v2/{path.id}/x?q={query.q}&r=1", Target::PathAndQuery, "/v2/a%20b/x?q=1%26b%3D2&r=1");
-        check("/{path.rest}", Target::PathAndQuery, "/x/y%20z");
-        check("/{claims.realm.roles}", Target::PathAndQuery, "/a,b%20c");
-        check("/{request.method}?r={claims.tricky}", Target::PathAndQuery, "/GET?r=user%2Cadmin");
-        check("{{{header.X-User}}}", Target::HeaderValue, "{ann}");
-        check("{header.\"x-user\"}", Target::HeaderValue, "ann");
-        check("{claims.realm.roles};{claims.\"https://x.example/roles\"}", Target::HeaderValue, "a,b c;one");
-        check("{consumer.name}@{client.address}", Target::HeaderValue, "shop@::1");
-        check("", Target::HeaderValue, "");
-        check("{claims.realm.roles}&{query.q} é", Target::QueryValue, "a,b%20c%261%26b%3D2%20%C3%A9");
-        check("{{\"q\": \"{query.crlf}\"}}", Target::Json, "{\"q\": \"a\\u000d\\u000aX: y\"}");
-        // What is for people is better with a gap than not at all.
-        check("<p>{query.q}{query.none}{claims.object}</p>", Target::Html, "<p>1&#x26;b&#x3d;2</p>");
-    }
-
-    #[test]
-    fn nothing_is_injected() {
-        for (text, target) in [
-            ("/{query.up}", Target::PathAndQuery),
-            ("/{query.none}", Target::PathAndQuery),
-            ("{query.crlf}", Target::HeaderValue),
-            // Two roles out of one that has a comma in it.
-            ("{claims.tricky}", Target::HeaderValue),
-            ("{claims.object}", Target::HeaderValue),
-            ("/{claims.object}", Target::PathAndQuery),
-        ] {
-            assert!(render(text, target).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_bad_template_is_refused_with_advice() {
-        for text in
-            ["{", "{path}", "{path.}", "{path.id", "}", "{path.ID}", "{path.id.x}", "{header.a b}", "{query.\"a}"]
-        {
-            assert!(Template::parse(text, Target::HeaderValue, Some(&[("id", false)])).is_err(), "{text}");
-        }
-        for text in ["orders", "/a b", "/a#b", "/%2f", "/a\\b", "/é"] {
-            assert!(Template::parse(text, Target::PathAndQuery, Some(&[])).is_err(), "{text}");
-        }
-        assert!(Template::parse("{error.status}", Target::HeaderValue, None).is_err());
-        assert!(Template::parse("{error.status}", Target::Text, None).is_ok());
-        // A policy does not know what its routes capture.
-        assert!(Template::parse("{path.any}", Target::HeaderValue, None).is_ok());
-    }
+    let fault = |error| format!("this is not JSON, whatever the values are: {error}");
+    serde_json::from_str::<serde::de::IgnoredAny>(&example).map(|_| ()).map_err(fault)
 }
+
+#[cfg(test)]
+mod tests;

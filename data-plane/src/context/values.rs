@@ -49,8 +49,8 @@ impl Scope for Values<'_> {
             Reference::Header(name) => Cow::Borrowed(context.headers.get(name)?.as_bytes()),
             Reference::Claims(names) => return claim(context, names),
             Reference::ConsumerName => Cow::Owned(context.consumer()?.name.as_str().into()),
-            // Only what answers one knows it.
-            Reference::Error(_) => return None,
+            // Only what answers one knows it; only a composition knows its parts.
+            Reference::Error(_) | Reference::Part { .. } | Reference::Item(_) => return None,
             Reference::ClientAddress => Cow::Owned(context.client.to_string().into_bytes()),
             Reference::Request(field) => Cow::Borrowed(match field {
                 RequestField::Id => context.request_id.as_bytes(),

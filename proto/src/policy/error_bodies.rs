@@ -79,7 +79,7 @@ impl ErrorBody {
             match target {
                 Target::Json => faults.take(check_json(&body))?,
                 Target::Html => faults.take(check_html(text))?,
-                Target::PathAndQuery | Target::QueryValue | Target::HeaderValue | Target::Text => {}
+                Target::PathAndQuery | Target::QueryValue | Target::HeaderValue | Target::JsonBody | Target::Text => {}
             }
             Some(body)
         });

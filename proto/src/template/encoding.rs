@@ -16,6 +16,10 @@ pub(super) enum Encoding {
     Header,
     /// What stands within a string of JSON.
     Json,
+    /// The same, of a request.
+    JsonText,
+    /// A value of JSON; [`super::json::write`] writes it.
+    JsonValue,
     /// What stands between the tags of HTML, or in an attribute.
     Html,
     /// Text as it is.
@@ -44,6 +48,8 @@ impl Encoding {
                 out.push_str(Some(text).filter(|text| http::HeaderValue::from_str(text).is_ok())?);
             }
             Encoding::Json => String::from_utf8_lossy(value).chars().for_each(|c| json(c, out)),
+            Encoding::JsonText => super::json::write_within_string(std::str::from_utf8(value).ok()?, out),
+            Encoding::JsonValue => super::json::write_string(std::str::from_utf8(value).ok()?, out),
             Encoding::Html => String::from_utf8_lossy(value).chars().for_each(|c| html(c, out)),
             Encoding::Text => out.push_str(&String::from_utf8_lossy(value)),
         }

@@ -1,12 +1,17 @@
 //! What a template may refer to, and how it is written.
 
-use crate::invalid::did_you_mean;
+use super::Roots;
+use crate::{
+    invalid::did_you_mean,
+    json_path::{self, JsonPath, Step},
+};
 use std::fmt;
 
 /// How deep a reference may reach into claims.
 const MAX_DEPTH: usize = 8;
 /// What a reference begins with.
-const ROOTS: [&str; 8] = ["path", "query", "header", "claims", "consumer", "client", "request", "error"];
+const ROOTS: [&str; 10] =
+    ["path", "query", "header", "claims", "consumer", "client", "request", "error", "parts", "items"];
 const ADVICE: &str = "write a reference as {path.name}, {query.name}, {header.name}, {claims.name}, {consumer.name}, \
                       {client.address} or {request.id}";
 
@@ -29,6 +34,17 @@ pub enum Reference {
     Request(RequestField),
     /// Something of the error that is answered.
     Error(ErrorField),
+    /// Something of the answer that another part of the composition had.
+    Part {
+        /// Which, by its index.
+        part: usize,
+        /// Its name.
+        name: Box<str>,
+        /// Where in its answer.
+        path: JsonPath,
+    },
+    /// Something of the element for which the call is made, or of those.
+    Item(JsonPath),
 }
 
 /// Something of a request itself.
@@ -72,6 +88,20 @@ impl fmt::Display for Reference {
             Reference::ClientAddress => f.write_str("client.address"),
             Reference::Request(field) => write!(f, "request.{}", field.as_str()),
             Reference::Error(field) => write!(f, "error.{}", field.as_str()),
+            Reference::Part { name, path, .. } => write!(f, "parts.{name}{}", Below(path)),
+            Reference::Item(path) => write!(f, "items{}", Below(path)),
+        }
+    }
+}
+
+// What a path is behind a name.
+struct Below<'a>(&'a JsonPath);
+
+impl fmt::Display for Below<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.steps.first() {
+            Some(Step::Member(_)) => write!(f, ".{}", self.0),
+            Some(Step::Each) | None => write!(f, "{}", self.0),
         }
     }
 }
@@ -109,7 +139,41 @@ impl ErrorField {
 }
 
 /// Parses up to and with the closing brace; returns what follows.
-pub(super) fn reference(text: &str) -> Result<(Reference, &str), String> {
+pub(super) fn reference<'t>(text: &'t str, roots: Roots<'_>) -> Result<(Reference, &'t str), String> {
+    let (reference, rest) = match (text.strip_prefix("parts."), text.strip_prefix("items")) {
+        (Some(below), _) => of_parts(below, roots)?,
+        (None, Some(below)) if below.starts_with(['.', '[', '}']) => of_items(below, roots)?,
+        (None, _) => return of_request(text),
+    };
+    let rest = rest.strip_prefix('}').ok_or_else(|| format!("{{{reference}: a reference does not end with a brace"))?;
+    Ok((reference, rest))
+}
+
+fn of_parts<'t>(text: &'t str, roots: Roots<'_>) -> Result<(Reference, &'t str), String> {
+    let wrong = |what: String| format!("{{parts.{}: {what}", upto_brace(text));
+    let parts = roots.parts.ok_or_else(|| wrong("only the calls of a `compose` know its parts".into()))?;
+    let (name, rest) = json_path::name(text).map_err(wrong)?;
+    let (path, rest) = JsonPath::parse_below(rest).map_err(wrong)?;
+    let part = parts.iter().position(|part| **part == *name);
+    let part =
+        part.ok_or_else(|| wrong(format!("there is no part {name:?}{}", did_you_mean(&name, parts.iter().copied()))))?;
+    Ok((Reference::Part { part, name, path }, rest))
+}
+
+fn of_items<'t>(text: &'t str, roots: Roots<'_>) -> Result<(Reference, &'t str), String> {
+    let wrong = |what: String| format!("{{items{}: {what}", upto_brace(text));
+    if !roots.items {
+        return Err(wrong("only the calls of a `for_each` know an element of its list".into()));
+    }
+    let (path, rest) = JsonPath::parse_below(text).map_err(wrong)?;
+    Ok((Reference::Item(path), rest))
+}
+
+fn upto_brace(text: &str) -> &str {
+    &text[..text.find('}').map_or(text.len(), |at| at + 1)]
+}
+
+fn of_request(text: &str) -> Result<(Reference, &str), String> {
     let (root, mut rest) = match text.find(['.', '}']) {
         Some(at) if text[at..].starts_with('.') => text.split_at(at),
         Some(_) | None => return Err(format!("a brace opens and no reference follows; {ADVICE}")),
@@ -178,6 +242,8 @@ fn known<const N: usize>(root: &str, key: &str, names: [&'static str; N]) -> Res
 mod tests {
     use super::*;
 
+    const ROOTS_OF_ALL: Roots<'_> = Roots { variables: None, parts: Some(&["order"]), items: true };
+
     #[test]
     fn references_are_read_to_their_brace() {
         for text in [
@@ -188,12 +254,18 @@ mod tests {
             "consumer.name",
             "client.address",
             "request.host",
+            "parts.order",
+            "parts.order.lines[].sku",
+            "parts.order[].\"unit price\"",
+            "items",
+            "items.sku",
+            "items[]",
         ] {
             let written = format!("{text}}} rest");
-            let (reference, rest) = reference(&written).unwrap();
+            let (reference, rest) = reference(&written, ROOTS_OF_ALL).unwrap();
             assert_eq!((reference.to_string().as_str(), rest), (text, " rest"));
         }
-        let (claims, _) = reference("claims.\"https://x.example/r\".b}").unwrap();
+        let (claims, _) = reference("claims.\"https://x.example/r\".b}", ROOTS_OF_ALL).unwrap();
         assert_eq!(claims, Reference::Claims(vec!["https://x.example/r".into(), "b".into()]));
     }
 
@@ -208,9 +280,15 @@ mod tests {
             ("query.a.b}", "quote a key with a dot"),
             ("claims.}", "has no key"),
             ("claims.a", "does not end with a brace"),
+            ("parts}", "no reference follows"),
+            ("parts.}", "has an empty name"),
+            ("parts.ordr.x} y", "{parts.ordr.x}: there is no part \"ordr\"; did you mean \"order\"?"),
+            ("parts.order.a b}", "does not end with a brace"),
+            ("parts.order[0]}", "elements have no numbers"),
+            ("item.sku}", "did you mean \"items\"?"),
             ("claims.a.b.c.d.e.f.g.h.i}", "at most 8 claims deep"),
         ] {
-            let error = reference(text).unwrap_err();
+            let error = reference(text, ROOTS_OF_ALL).unwrap_err();
             assert!(error.contains(advice), "{text}: {error}");
         }
     }
