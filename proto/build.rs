@@ -3,8 +3,9 @@
 
 use std::path::PathBuf;
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "portico/v1/certificate.proto",
+    "portico/v1/compose.proto",
     "portico/v1/consumer.proto",
     "portico/v1/discovery.proto",
     "portico/v1/explain.proto",

@@ -10,6 +10,7 @@
 mod authorities;
 pub mod certificate;
 pub mod claims;
+pub mod compose;
 pub mod consumer;
 pub mod example;
 pub mod explain;
