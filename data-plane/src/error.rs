@@ -309,11 +309,11 @@ impl Error {
         body.extend_from_slice(b"\",\"status\":");
         body.extend_from_slice(status.as_str().as_bytes());
         body.extend_from_slice(b",\"detail\":\"");
-        json::escape(self.to_string().as_bytes(), &mut body);
+        json::escape(self.to_string().as_bytes(), |text| body.extend_from_slice(text));
         body.extend_from_slice(b"\",\"reason\":\"");
         body.extend_from_slice(reason.as_bytes());
         body.extend_from_slice(b"\",\"request_id\":\"");
-        json::escape(request_id.as_bytes(), &mut body);
+        json::escape(request_id.as_bytes(), |text| body.extend_from_slice(text));
         body.push(b'"');
         if let Error::BodyInvalid(faults) = self {
             errors(faults, &mut body);
@@ -328,9 +328,9 @@ fn errors(faults: &[BodyFault], out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"errors\":[");
     for (at, BodyFault { pointer, detail }) in faults.iter().enumerate() {
         out.extend_from_slice(if at > 0 { b",{\"pointer\":\"" } else { b"{\"pointer\":\"" });
-        json::escape(pointer.as_bytes(), out);
+        json::escape(pointer.as_bytes(), |text| out.extend_from_slice(text));
         out.extend_from_slice(b"\",\"detail\":\"");
-        json::escape(detail.as_bytes(), out);
+        json::escape(detail.as_bytes(), |text| out.extend_from_slice(text));
         out.extend_from_slice(b"\"}");
     }
     out.push(b']');

@@ -6,12 +6,15 @@
 //! What may be secret (queries, credentials, cookies, bodies) is not in it at all. A policy may want fewer lines, or others.
 
 mod clock;
+mod digits;
 mod line;
+mod pen;
 
 pub(crate) use line::Line;
 
 use crate::settings::AccessLog;
 use clock::WallClock;
+use pen::Pen;
 use proto::policy;
 use std::{
     cell::{Cell, RefCell},
@@ -27,8 +30,6 @@ use std::{
 
 /// How large a block grows before it is handed off.
 const BLOCK: usize = 256 * 1024;
-/// What the last line of a block has room for, so that hardly any block is moved to grow.
-const LAST: usize = 4 * 1024;
 /// How many blocks may wait for the writer.
 const BLOCKS: usize = 64;
 /// How many written blocks a worker keeps to fill again.
@@ -43,10 +44,17 @@ pub(crate) struct LogWriter {
     dropped: Arc<AtomicU64>,
 }
 
+/// Room, and how much of it has lines in it.
+#[derive(Debug, Default)]
+struct Lines {
+    room: Vec<u8>,
+    len: usize,
+}
+
 #[derive(Debug)]
 enum Block {
-    // Lines, and where their memory goes when they are written.
-    Lines(Vec<u8>, SyncSender<Vec<u8>>),
+    // Lines, and where their room goes when they are written.
+    Lines(Lines, SyncSender<Lines>),
     // The sender's drop says that all before it is written.
     Flush(SyncSender<()>),
 }
@@ -59,11 +67,12 @@ pub(crate) struct LogBuffer {
     dropped: Arc<AtomicU64>,
     // Where no policy says how.
     default: policy::AccessLog,
-    lines: Cell<u64>,
-    buffer: RefCell<Vec<u8>>,
-    // Memory of blocks that were written: the writer's end, and where they arrive.
-    spent: SyncSender<Vec<u8>>,
-    spare: Receiver<Vec<u8>>,
+    // How many lines are in the block.
+    count: Cell<u64>,
+    block: RefCell<Lines>,
+    // Blocks that were written: the writer's end, and where they arrive.
+    spent: SyncSender<Lines>,
+    spare: Receiver<Lines>,
     clock: RefCell<WallClock>,
 }
 
@@ -117,12 +126,15 @@ fn write(mut output: Box<dyn Write + Send>, blocks: &Receiver<Block>, dropped: &
                 continue;
             }
         };
-        if torn {
-            lines.insert(0, b'\n');
-        }
-        let (written, result) = put(&mut *output, &lines);
-        torn = if written == 0 { torn } else { lines[written - 1] != b'\n' };
-        dropped.fetch_add(lines[written..].iter().filter(|byte| **byte == b'\n').count() as u64, Relaxed);
+        let text = lines.text();
+        let (ended, result) = if torn { put(&mut *output, b"\n") } else { (0, Ok(())) };
+        torn &= ended == 0;
+        let (written, result) = match result {
+            Ok(()) => put(&mut *output, text),
+            Err(error) => (0, Err(error)),
+        };
+        torn = if written == 0 { torn } else { text[written - 1] != b'\n' };
+        dropped.fetch_add(text[written..].iter().filter(|byte| **byte == b'\n').count() as u64, Relaxed);
         // A disk that is full stays so for a while, and the program's own log may be on it.
         match &result {
             Err(error) if !failing => tracing::warn!(%error, "failed to write the access log; its lines are dropped"),
@@ -130,7 +142,7 @@ fn write(mut output: Box<dyn Write + Send>, blocks: &Receiver<Block>, dropped: &
             Err(_) | Ok(()) => {}
         }
         failing = result.is_err();
-        lines.clear();
+        lines.len = 0;
         // The worker has enough of them, or has ended.
         spent.try_send(lines).ok();
     }
@@ -159,8 +171,8 @@ impl LogBuffer {
             blocks: writer.map(|writer| writer.blocks.clone()),
             dropped: writer.map(|writer| writer.dropped.clone()).unwrap_or_default(),
             default: policy::AccessLog::default(),
-            lines: Cell::new(0),
-            buffer: RefCell::default(),
+            count: Cell::new(0),
+            block: RefCell::default(),
             spent,
             spare,
             clock: RefCell::new(WallClock::new()),
@@ -173,41 +185,57 @@ impl LogBuffer {
         if self.blocks.is_none() || !policy.takes(line.trace, line.failed()) {
             return;
         }
-        let mut buffer = self.buffer.borrow_mut();
-        line.format(&policy.form, &mut self.clock.borrow_mut(), now, &mut buffer);
-        self.lines.set(self.lines.get() + 1);
-        if buffer.len() >= BLOCK {
-            drop(buffer);
-            self.hand_off();
+        let mut clock = self.clock.borrow_mut();
+        while !self.block.borrow_mut().add(|pen| line.format(&policy.form, &mut clock, now, pen)) {
+            self.pass_on();
         }
+        self.count.set(self.count.get() + 1);
     }
 
     /// Hands what there is to the writer; a worker does so now and then, and at its end.
     pub(crate) fn hand_off(&self) {
         // The system's clock may have been set since.
         self.clock.replace(WallClock::new());
+        self.pass_on();
+    }
+
+    fn pass_on(&self) {
         let Some(blocks) = &self.blocks else { return };
-        let mut buffer = self.buffer.borrow_mut();
-        if buffer.is_empty() {
+        let mut block = self.block.borrow_mut();
+        if block.len == 0 {
             return;
         }
-        let spare = self.spare.try_recv().unwrap_or_else(|_| Vec::with_capacity(BLOCK + LAST));
-        let block = std::mem::replace(&mut *buffer, spare);
-        let lines = self.lines.replace(0);
-        if blocks.try_send(Block::Lines(block, self.spent.clone())).is_err() {
+        let full = std::mem::replace(&mut *block, self.spare.try_recv().unwrap_or_default());
+        let lines = self.count.replace(0);
+        if blocks.try_send(Block::Lines(full, self.spent.clone())).is_err() {
             self.dropped.fetch_add(lines, Relaxed);
         }
     }
 }
 
-// So many digits, with all zeros before it.
-fn push_digits<const N: usize>(mut number: u32, out: &mut Vec<u8>) {
-    let mut digits = [0; N];
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + (number % 10) as u8;
-        number /= 10;
+// === impl Lines ===
+
+impl Lines {
+    /// Adds a line, or says that there is no room left for it behind the others.
+    fn add(&mut self, mut write: impl FnMut(&mut Pen<'_>)) -> bool {
+        loop {
+            let mut pen = Pen::new(self.room.get_mut(self.len..).unwrap_or_default());
+            write(&mut pen);
+            match pen.written() {
+                Some(written) => {
+                    self.len += written;
+                    return true;
+                }
+                None if self.len > 0 => return false,
+                // It is new, or the line is longer than any block yet: as long as a head may be.
+                None => self.room.resize(BLOCK.max(2 * self.room.len()), 0),
+            }
+        }
     }
-    out.extend_from_slice(&digits);
+
+    fn text(&self) -> &[u8] {
+        self.room.get(..self.len).unwrap_or_default()
+    }
 }
 
 #[cfg(test)]
@@ -239,6 +267,26 @@ mod tests {
         assert_eq!(std::fs::read_to_string(path).unwrap().lines().count(), 1);
     }
 
+    #[test]
+    fn no_line_is_torn_between_blocks() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("access.log");
+        let writer = LogWriter::open(&AccessLog::File(path.clone())).unwrap().unwrap();
+        let buffer = LogBuffer::new(Some(&writer));
+        let long = vec![b'x'; 3 * BLOCK];
+        for at in 0..1000 {
+            // One that is longer than a block too, not as the first and not as the last.
+            let path: &[u8] = if at == 500 { &long } else { b"/a" };
+            buffer.write(Instant::now(), None, &Line { path, ..line() });
+        }
+        buffer.hand_off();
+        writer.flush();
+        let text = std::fs::read_to_string(path).unwrap();
+        let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!((lines.len(), writer.dropped()), (1000, 0));
+        assert_eq!(lines[500]["url.path"].as_str().map(str::len), Some(3 * BLOCK));
+    }
+
     // Takes so many bytes, and then none for a while.
     struct Full {
         takes: usize,
@@ -267,7 +315,8 @@ mod tests {
         let (taken, dropped) = (Arc::default(), AtomicU64::new(0));
         let (blocks, receiver) = sync_channel(2);
         for lines in [&b"one\ntwo\nthree\n"[..], b"four\n"] {
-            blocks.send(Block::Lines(lines.to_vec(), sync_channel(0).0)).unwrap();
+            let lines = Lines { room: lines.to_vec(), len: lines.len() };
+            blocks.send(Block::Lines(lines, sync_channel(0).0)).unwrap();
         }
         drop(blocks);
         write(Box::new(Full { takes: 6, taken: Arc::clone(&taken) }), &receiver, &dropped);

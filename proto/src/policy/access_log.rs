@@ -273,7 +273,8 @@ mod tests {
         let header = LoggedHeader { name: HeaderName::from_static("x-tenant"), key };
         assert_eq!(log.form, LogForm::Json(vec![LogField::Path, LogField::Revision], vec![header]));
         assert_eq!(check(json(&[], &[])).unwrap(), AccessLog::default());
-        assert_eq!(LogField::Path.key(), ",\"url.path\":");
+        assert_eq!(LogField::Path.key(), ",\"url.path\":\"");
+        assert_eq!(LogField::Status.key(), ",\"http.response.status_code\":");
     }
 
     #[test]

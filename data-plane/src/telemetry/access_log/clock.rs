@@ -1,6 +1,6 @@
 //! The time as text, made from the monotonic clock: one reading serves the duration and the time.
 
-use super::push_digits;
+use super::{digits::digits, pen::Pen};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The time as text.
@@ -20,16 +20,16 @@ impl WallClock {
         WallClock { base: (Instant::now(), epoch), second: u64::MAX, text: [0; 20] }
     }
 
-    /// Appends the time of that moment.
-    pub(super) fn append(&mut self, now: Instant, out: &mut Vec<u8>) {
+    /// Writes the time of that moment.
+    pub(super) fn write(&mut self, now: Instant, pen: &mut Pen<'_>) {
         let epoch = self.base.1 + now.saturating_duration_since(self.base.0);
         if epoch.as_secs() != self.second {
             self.second = epoch.as_secs();
             self.text = date(self.second);
         }
-        out.extend_from_slice(&self.text);
-        push_digits::<3>(epoch.subsec_millis(), out);
-        out.push(b'Z');
+        pen.array(self.text);
+        pen.array(digits::<3>(epoch.subsec_millis()));
+        pen.byte(b'Z');
     }
 }
 
@@ -42,16 +42,14 @@ fn date(second: u64) -> [u8; 20] {
     let month = (5 * day_of_year + 2) / 153;
     let day = (day_of_year - (153 * month + 2) / 5 + 1) as u32;
     let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    let mut out = Vec::with_capacity(20);
-    push_digits::<4>((era * 400 + year_of_era + carry) as u32, &mut out);
-    for (mark, number) in
-        [(b'-', month as u32), (b'-', day), (b'T', second / 3600), (b':', second / 60 % 60), (b':', second % 60)]
-    {
-        out.push(mark);
-        push_digits::<2>(number, &mut out);
+    let year = (era * 400 + year_of_era + carry) as u32;
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    let mut text = *b"0000-00-00T00:00:00.";
+    text[..4].copy_from_slice(&digits::<4>(year));
+    for (at, number) in [(5, month as u32), (8, day), (11, hour), (14, minute), (17, second)] {
+        text[at..at + 2].copy_from_slice(&digits::<2>(number));
     }
-    out.push(b'.');
-    out.try_into().unwrap_or([b'0'; 20])
+    text
 }
 
 #[cfg(test)]

@@ -1,6 +1,10 @@
 //! One line: what the log can say of a request, and how the policy has it written.
 
-use super::{clock::WallClock, push_digits};
+use super::{
+    clock::WallClock,
+    digits::digits,
+    pen::{Pen, Short},
+};
 use crate::{
     context::{Decision, hex},
     json,
@@ -16,6 +20,16 @@ use std::time::{Duration, Instant};
 
 /// How much of what a client sent in one header is told.
 const MAX_TOLD: usize = 256;
+/// What stands before each field of a JSON object, by its place among all.
+const KEYS: [Short; LogField::ALL.len()] = {
+    let mut keys = [Short::new(""); LogField::ALL.len()];
+    let mut at = 0;
+    while at < keys.len() {
+        keys[at] = Short::new(LogField::ALL[at].key());
+        at += 1;
+    }
+    keys
+};
 /// What is told of a credential.
 const REDACTED: &[u8] = b"[redacted]";
 
@@ -48,20 +62,6 @@ pub(crate) struct Line<'a> {
     pub(crate) revision: u64,
 }
 
-// What a field says.
-enum Value<'a> {
-    Now,
-    /// Chosen by others.
-    Text(&'a [u8]),
-    /// Of characters that JSON takes as they are, by what it is: a name, a token, an address.
-    Plain(&'a str),
-    Number(u64),
-    Seconds(Duration),
-    Trace(u128),
-    Span(u64),
-    Shadowed(&'a [Decision]),
-}
-
 // === impl Line ===
 
 impl Line<'_> {
@@ -70,75 +70,68 @@ impl Line<'_> {
         self.status >= 500 || self.reason.is_some()
     }
 
-    /// Appends the line.
-    pub(super) fn format(&self, form: &LogForm, clock: &mut WallClock, now: Instant, out: &mut Vec<u8>) {
+    /// Writes the line.
+    pub(super) fn format(&self, form: &LogForm, clock: &mut WallClock, now: Instant, pen: &mut Pen<'_>) {
         match form {
             LogForm::Off => return,
-            LogForm::Json(fields, headers) => self.json((fields, headers), clock, now, out),
-            LogForm::Text(pieces) => self.text(pieces, clock, now, out),
+            LogForm::Json(fields, headers) => self.json((fields, headers), clock, now, pen),
+            LogForm::Text(pieces) => self.words(pieces, clock, now, pen),
         }
-        out.push(b'\n');
+        pen.byte(b'\n');
     }
 
-    fn json(&self, told: (&[LogField], &[LoggedHeader]), clock: &mut WallClock, now: Instant, out: &mut Vec<u8>) {
-        let begin = out.len();
+    fn json(&self, told: (&[LogField], &[LoggedHeader]), clock: &mut WallClock, now: Instant, pen: &mut Pen<'_>) {
+        let begin = pen.at();
         for field in told.0 {
-            let Some(value) = self.value(*field) else { continue };
-            out.extend_from_slice(field.key().as_bytes());
-            match value {
-                Value::Now
-                | Value::Text(_)
-                | Value::Plain(_)
-                | Value::Trace(_)
-                | Value::Span(_)
-                | Value::Shadowed(_) => {
-                    out.push(b'"');
-                    value.append(clock, now, out);
-                    out.push(b'"');
-                }
-                Value::Number(_) | Value::Seconds(_) => value.append(clock, now, out),
+            let before = pen.at();
+            pen.short(KEYS[*field as usize]);
+            match self.write(*field, clock, now, pen) {
+                true if field.is_text() => pen.byte(b'"'),
+                true => {}
+                false => pen.back_to(before),
             }
         }
         for header in told.1 {
             if !self.headers.contains_key(&header.name) {
                 continue;
             }
-            out.extend_from_slice(header.key.as_bytes());
-            out.extend_from_slice(b"[\"");
-            self.header(header, b"\",\"", out);
-            out.extend_from_slice(b"\"]");
+            pen.text(header.key.as_bytes());
+            pen.text(b"[\"");
+            self.header(header, b"\",\"", pen);
+            pen.text(b"\"]");
         }
         // A comma stands before each, but the first opens the object.
-        match out.get_mut(begin) {
-            Some(first) => *first = b'{',
-            None => out.push(b'{'),
+        match pen.at() {
+            at if at == begin => pen.byte(b'{'),
+            _ => pen.replace(begin, b'{'),
         }
-        out.push(b'}');
+        pen.byte(b'}');
     }
 
-    fn text(&self, pieces: &[LogPiece], clock: &mut WallClock, now: Instant, out: &mut Vec<u8>) {
+    fn words(&self, pieces: &[LogPiece], clock: &mut WallClock, now: Instant, pen: &mut Pen<'_>) {
         for piece in pieces {
             match piece {
-                LogPiece::Text(text) => out.extend_from_slice(text.as_bytes()),
-                LogPiece::Field(field) => match self.value(*field) {
-                    Some(value) => value.append(clock, now, out),
-                    None => out.push(b'-'),
-                },
-                LogPiece::Header(header) if self.headers.contains_key(&header.name) => self.header(header, b", ", out),
-                LogPiece::Header(_) => out.push(b'-'),
+                LogPiece::Text(text) => pen.text(text.as_bytes()),
+                LogPiece::Field(field) => {
+                    if !self.write(*field, clock, now, pen) {
+                        pen.byte(b'-');
+                    }
+                }
+                LogPiece::Header(header) if self.headers.contains_key(&header.name) => self.header(header, b", ", pen),
+                LogPiece::Header(_) => pen.byte(b'-'),
             }
         }
     }
 
     // Its values, up to a limit.
-    fn header(&self, header: &LoggedHeader, between: &[u8], out: &mut Vec<u8>) {
+    fn header(&self, header: &LoggedHeader, between: &[u8], pen: &mut Pen<'_>) {
         let mut left = MAX_TOLD;
         for (at, value) in self.headers.get_all(&header.name).iter().enumerate() {
             if left == 0 {
                 return;
             }
             if at > 0 {
-                out.extend_from_slice(between);
+                pen.text(between);
             }
             // A policy has read a credential there.
             let mut value = if value.is_sensitive() { REDACTED } else { value.as_bytes() };
@@ -146,97 +139,107 @@ impl Line<'_> {
                 value = value.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default();
             }
             let told = &value[..value.len().min(left)];
-            json::escape(told, out);
+            escape(told, pen);
             left -= told.len();
         }
     }
 
-    fn value(&self, field: LogField) -> Option<Value<'_>> {
-        let phases = self.phases.as_ref();
-        Some(match field {
-            LogField::Timestamp => Value::Now,
-            LogField::Method => Value::Plain(self.method),
-            LogField::Path => Value::Text(self.path),
-            LogField::Scheme => Value::Plain(self.scheme.as_str()),
-            LogField::Version => Value::Plain(version_label(self.version)),
-            LogField::Status => Value::Number(self.status.into()),
-            LogField::Duration => Value::Seconds(self.duration),
-            LogField::PhaseGateway => Value::Seconds(phases?.gateway),
-            LogField::PhaseTries => Value::Seconds(phases.map(|phases| phases.tries).filter(|tries| !tries.is_zero())?),
-            LogField::PhaseConnect => Value::Seconds(phases?.connect?),
-            LogField::PhaseUpstream => Value::Seconds(phases?.upstream),
-            LogField::PhaseBody => Value::Seconds(phases?.body),
-            LogField::Client => Value::Plain(self.client),
-            LogField::Host => Value::Text(self.host),
-            LogField::UserAgent if self.user_agent.is_empty() => return None,
-            LogField::UserAgent => Value::Text(&self.user_agent[..self.user_agent.len().min(MAX_TOLD)]),
-            LogField::RequestId => Value::Text(self.request_id),
-            LogField::TraceId => Value::Trace(self.trace),
-            LogField::SpanId => Value::Span(self.span),
-            LogField::Route => Value::Plain(self.route?.0),
-            LogField::RouteLabel => Value::Text(self.route?.1.as_bytes()),
-            LogField::Upstream => Value::Plain(self.upstream?),
-            LogField::Endpoint => Value::Text(self.endpoint?.as_bytes()),
-            LogField::Reason => Value::Plain(self.reason?),
+    // What a field says, without what stands around it; false: nothing. To call it would cost as much as what it does.
+    #[inline(always)]
+    fn write(&self, field: LogField, clock: &mut WallClock, now: Instant, pen: &mut Pen<'_>) -> bool {
+        match field {
+            LogField::Timestamp => clock.write(now, pen),
+            LogField::Method => plain(self.method, pen),
+            LogField::Path => escape(self.path, pen),
+            LogField::Scheme => plain(self.scheme.as_str(), pen),
+            LogField::Version => plain(version_label(self.version), pen),
+            LogField::Status => number(self.status.into(), pen),
+            LogField::Duration => seconds(self.duration, pen),
+            LogField::PhaseGateway => return told(self.phases.as_ref(), |phases| seconds(phases.gateway, pen)),
+            LogField::PhaseTries => {
+                let tries = self.phases.as_ref().map(|phases| phases.tries).filter(|tries| !tries.is_zero());
+                return told(tries, |tries| seconds(tries, pen));
+            }
+            LogField::PhaseConnect => {
+                return told(self.phases.as_ref().and_then(|phases| phases.connect), |connect| seconds(connect, pen));
+            }
+            LogField::PhaseUpstream => return told(self.phases.as_ref(), |phases| seconds(phases.upstream, pen)),
+            LogField::PhaseBody => return told(self.phases.as_ref(), |phases| seconds(phases.body, pen)),
+            LogField::Client => plain(self.client, pen),
+            LogField::Host => escape(self.host, pen),
+            LogField::UserAgent if self.user_agent.is_empty() => return false,
+            LogField::UserAgent => escape(&self.user_agent[..self.user_agent.len().min(MAX_TOLD)], pen),
+            LogField::RequestId => escape(self.request_id, pen),
+            LogField::TraceId => hexadecimal::<32>(self.trace, pen),
+            LogField::SpanId => hexadecimal::<16>(self.span.into(), pen),
+            LogField::Route => return told(self.route, |(name, _)| plain(name, pen)),
+            LogField::RouteLabel => return told(self.route, |(_, label)| escape(label.as_bytes(), pen)),
+            LogField::Upstream => return told(self.upstream, |upstream| plain(upstream, pen)),
+            LogField::Endpoint => return told(self.endpoint, |endpoint| escape(endpoint.as_bytes(), pen)),
+            LogField::Reason => return told(self.reason, |reason| plain(reason, pen)),
             LogField::Policy => {
-                let refused = self.decisions.iter().find(|decision| !decision.shadow)?;
-                Value::Plain(refused.policy.as_str())
+                let refused = self.decisions.iter().find(|decision| !decision.shadow);
+                return told(refused, |decision| plain(decision.policy.as_str(), pen));
             }
-            LogField::Shadowed if self.decisions.iter().any(|decision| decision.shadow) => {
-                Value::Shadowed(self.decisions)
-            }
-            LogField::Shadowed => return None,
+            LogField::Shadowed => return shadowed(self.decisions, pen),
             LogField::Subject => {
-                let subject = self.subject?.as_bytes();
-                Value::Text(&subject[..subject.len().min(MAX_TOLD)])
+                let subject = self.subject.map(str::as_bytes);
+                return told(subject, |subject| escape(&subject[..subject.len().min(MAX_TOLD)], pen));
             }
-            LogField::Received => Value::Number(self.received),
-            LogField::Sent => Value::Number(self.sent),
-            LogField::Retries => Value::Number(self.retries.into()),
-            LogField::Revision => Value::Number(self.revision),
-        })
-    }
-}
-
-// === impl Value ===
-
-impl Value<'_> {
-    // Without what stands around it.
-    fn append(&self, clock: &mut WallClock, now: Instant, out: &mut Vec<u8>) {
-        match self {
-            Value::Now => clock.append(now, out),
-            Value::Text(text) => json::escape(text, out),
-            Value::Plain(text) => out.extend_from_slice(text.as_bytes()),
-            Value::Number(number) => out.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes()),
-            Value::Seconds(duration) => seconds(*duration, out),
-            Value::Trace(id) => digits::<32>(*id, out),
-            Value::Span(id) => digits::<16>((*id).into(), out),
-            Value::Shadowed(decisions) => {
-                for (at, decision) in decisions.iter().filter(|decision| decision.shadow).enumerate() {
-                    if at > 0 {
-                        out.push(b',');
-                    }
-                    // Neither has a character that would have to be escaped.
-                    out.extend_from_slice(decision.policy.as_str().as_bytes());
-                    out.push(b':');
-                    out.extend_from_slice(decision.reason.as_bytes());
-                }
-            }
+            LogField::Received => number(self.received, pen),
+            LogField::Sent => number(self.sent, pen),
+            LogField::Retries => number(self.retries.into(), pen),
+            LogField::Revision => number(self.revision, pen),
         }
+        true
     }
 }
 
-fn digits<const N: usize>(number: u128, out: &mut Vec<u8>) {
+// Writes what there is, and says whether there is any.
+fn told<T>(value: Option<T>, write: impl FnOnce(T)) -> bool {
+    value.map(write).is_some()
+}
+
+// Of characters that JSON takes as they are, by what it is: a name, a token, an address.
+fn plain(text: &str, pen: &mut Pen<'_>) {
+    pen.text(text.as_bytes());
+}
+
+// Chosen by others.
+fn escape(text: &[u8], pen: &mut Pen<'_>) {
+    json::escape(text, |piece| pen.text(piece));
+}
+
+fn number(number: u64, pen: &mut Pen<'_>) {
+    match u8::try_from(number) {
+        Ok(small @ 0..=9) => pen.byte(b'0' + small),
+        Ok(_) | Err(_) => pen.text(itoa::Buffer::new().format(number).as_bytes()),
+    }
+}
+
+fn shadowed(decisions: &[Decision], pen: &mut Pen<'_>) -> bool {
+    let mut between: &[u8] = b"";
+    for decision in decisions.iter().filter(|decision| decision.shadow) {
+        // None has a character that would have to be escaped.
+        for text in [between, decision.policy.as_str().as_bytes(), b":", decision.reason.as_bytes()] {
+            pen.text(text);
+        }
+        between = b",";
+    }
+    !between.is_empty()
+}
+
+fn hexadecimal<const N: usize>(number: u128, pen: &mut Pen<'_>) {
     let mut digits = [0; N];
     hex(number, &mut digits);
-    out.extend_from_slice(&digits);
+    pen.array(digits);
 }
 
 // Seconds with six decimals.
-fn seconds(duration: Duration, out: &mut Vec<u8>) {
-    out.extend_from_slice(itoa::Buffer::new().format(duration.as_secs()).as_bytes());
-    out.push(b'.');
-    push_digits::<6>(duration.subsec_micros(), out);
+fn seconds(duration: Duration, pen: &mut Pen<'_>) {
+    number(duration.as_secs(), pen);
+    pen.byte(b'.');
+    pen.array(digits::<6>(duration.subsec_micros()));
 }
 
 #[cfg(test)]
@@ -283,9 +286,12 @@ pub(super) mod tests {
     }
 
     fn written(line: &Line<'_>, form: &LogForm) -> String {
-        let mut out = Vec::new();
-        line.format(form, &mut WallClock::new(), Instant::now(), &mut out);
-        let text = String::from_utf8(out).unwrap();
+        let mut room = vec![0; 4096];
+        let mut pen = Pen::new(&mut room);
+        line.format(form, &mut WallClock::new(), Instant::now(), &mut pen);
+        let written = pen.written().unwrap();
+        room.truncate(written);
+        let text = String::from_utf8(room).unwrap();
         assert_eq!(text.find('\n'), text.len().checked_sub(1), "a line is a line");
         text
     }
@@ -317,7 +323,7 @@ pub(super) mod tests {
     fn a_method_has_nothing_to_escape() {
         for byte in 0..=u8::MAX {
             let mut out = Vec::new();
-            json::escape(&[byte], &mut out);
+            json::escape(&[byte], |text| out.extend_from_slice(text));
             assert!(out == [byte] || http::Method::from_bytes(&[byte]).is_err(), "{byte}");
         }
     }

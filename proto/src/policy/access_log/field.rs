@@ -2,7 +2,7 @@
 
 /// Declares the fields with their names, so that nothing is said twice.
 macro_rules! fields {
-    ($($(#[$doc:meta])* $field:ident = $name:literal,)*) => {
+    ($($(#[$doc:meta])* $field:ident = $name:literal $kind:ident,)*) => {
         /// What the access log can say of a request.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum LogField {
@@ -20,77 +20,88 @@ macro_rules! fields {
                 }
             }
 
-            /// What stands before its value in a JSON object, after another.
-            pub fn key(self) -> &'static str {
+            /// What stands before its value in a JSON object, after another; of text with the quote that opens it.
+            pub const fn key(self) -> &'static str {
                 match self {
-                    $(LogField::$field => concat!(",\"", $name, "\":"),)*
+                    $(LogField::$field => fields!(@key $name $kind),)*
+                }
+            }
+
+            /// Whether its value is text; otherwise it is a number.
+            pub const fn is_text(self) -> bool {
+                match self {
+                    $(LogField::$field => fields!(@is_text $kind),)*
                 }
             }
         }
     };
+    (@key $name:literal text) => { concat!(",\"", $name, "\":\"") };
+    (@key $name:literal number) => { concat!(",\"", $name, "\":") };
+    (@is_text text) => { true };
+    (@is_text number) => { false };
 }
 
 fields! {
     /// When it ended.
-    Timestamp = "timestamp",
+    Timestamp = "timestamp" text,
     /// The method.
-    Method = "http.request.method",
+    Method = "http.request.method" text,
     /// The path, in its normal form; never the query, which may hold secrets.
-    Path = "url.path",
+    Path = "url.path" text,
     /// How the client came.
-    Scheme = "url.scheme",
+    Scheme = "url.scheme" text,
     /// The version of HTTP that the client speaks.
-    Version = "network.protocol.version",
+    Version = "network.protocol.version" text,
     /// The status; 499 where the client left before there was one.
-    Status = "http.response.status_code",
+    Status = "http.response.status_code" number,
     /// From its first byte to the answer's last, in seconds.
-    Duration = "duration",
+    Duration = "duration" number,
     /// Up to the first choice of an endpoint.
-    PhaseGateway = "phase.gateway",
+    PhaseGateway = "phase.gateway" number,
     /// All tries but the last, and the pauses between them.
-    PhaseTries = "phase.tries",
+    PhaseTries = "phase.tries" number,
     /// Opening a connection, if there was none.
-    PhaseConnect = "phase.connect",
+    PhaseConnect = "phase.connect" number,
     /// Until the head of the answer was there.
-    PhaseUpstream = "phase.upstream",
+    PhaseUpstream = "phase.upstream" number,
     /// The rest of the answer.
-    PhaseBody = "phase.body",
+    PhaseBody = "phase.body" number,
     /// The client's address.
-    Client = "client.address",
+    Client = "client.address" text,
     /// The host that was asked for.
-    Host = "server.address",
+    Host = "server.address" text,
     /// The client's program.
-    UserAgent = "user_agent.original",
+    UserAgent = "user_agent.original" text,
     /// The id that the client was told.
-    RequestId = "request_id",
+    RequestId = "request_id" text,
     /// The trace.
-    TraceId = "trace_id",
+    TraceId = "trace_id" text,
     /// The span of the request in it.
-    SpanId = "span_id",
+    SpanId = "span_id" text,
     /// The route's name.
-    Route = "route",
+    Route = "route" text,
     /// The route's path as it was written.
-    RouteLabel = "http.route",
+    RouteLabel = "http.route" text,
     /// The upstream's name.
-    Upstream = "upstream",
+    Upstream = "upstream" text,
     /// The endpoint that was tried last.
-    Endpoint = "endpoint",
+    Endpoint = "endpoint" text,
     /// Why it failed, if it did.
-    Reason = "reason",
+    Reason = "reason" text,
     /// The policy that refused it.
-    Policy = "policy",
+    Policy = "policy" text,
     /// The policies that would have refused it, were they not only tried out: each with its reason, `name:reason`.
-    Shadowed = "shadowed",
+    Shadowed = "shadowed" text,
     /// Whose it is, as a policy proved it.
-    Subject = "user.id",
+    Subject = "user.id" text,
     /// Bytes of the request's body.
-    Received = "http.request.body.size",
+    Received = "http.request.body.size" number,
     /// Bytes of the answer's body.
-    Sent = "http.response.body.size",
+    Sent = "http.response.body.size" number,
     /// How often it was tried again.
-    Retries = "retries",
+    Retries = "retries" number,
     /// The revision of the configuration.
-    Revision = "revision",
+    Revision = "revision" number,
 }
 
 impl LogField {
