@@ -12,6 +12,7 @@ mod basic;
 mod change_traces;
 mod cli;
 mod client_certificate;
+mod consumer_policies;
 mod cors;
 mod database_away;
 mod deprecation;

@@ -32,6 +32,9 @@ pub(crate) struct Arguments {
     /// How large the body is, as in 10KiB; default: there is none.
     #[arg(long, value_name = "SIZE")]
     body_size: Option<String>,
+    /// The consumer whose request it is, as if that were proven.
+    #[arg(long, value_name = "NAME")]
+    consumer: Option<String>,
     /// By the configuration of this revision; default: the newest.
     #[arg(long)]
     revision: Option<u64>,
@@ -49,7 +52,12 @@ pub(crate) async fn run(client: Client, arguments: Arguments) -> Result<(), Fail
     let mut request = json!({"method": arguments.method, "url": arguments.url});
     let headers = arguments.headers.iter().map(|(name, value)| json!({"name": name, "value": value}));
     request["headers"] = headers.collect();
-    let more = [("client", &arguments.client), ("listener", &arguments.listener), ("body_size", &arguments.body_size)];
+    let more = [
+        ("client", &arguments.client),
+        ("listener", &arguments.listener),
+        ("body_size", &arguments.body_size),
+        ("consumer", &arguments.consumer),
+    ];
     for (name, value) in more {
         if let Some(value) = value {
             request[name] = value.as_str().into();

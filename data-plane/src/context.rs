@@ -7,6 +7,7 @@ mod decision;
 mod header_change;
 mod hop;
 mod identity;
+mod routed;
 mod streamed;
 mod trace;
 mod upload;
@@ -20,6 +21,7 @@ pub(crate) use decision::Decision;
 pub(crate) use header_change::{HeaderChange, Placing};
 pub(crate) use hop::{is_forwarding, is_hop_by_hop, strip_hop_by_hop, strip_known, strip_named, strip_untrailable};
 pub(crate) use identity::{is_identity, remove_alike, strip_identity};
+pub(crate) use routed::{Routed, variables};
 pub(crate) use trace::{TRACEPARENT, TRACESTATE, Trace, hex, take_over_trace};
 pub(crate) use upload::{BodyCopy, Upload, UploadBody, UploadFault, room};
 pub(crate) use values::Values;
@@ -72,7 +74,9 @@ pub(crate) struct Context {
     pub(crate) certificate: Option<Rc<ClientCertificate>>,
     /// The `Origin` that the client named; policies change the headers, and not this.
     pub(crate) origin: Option<HeaderValue>,
-    /// What its path captures, once it has a route.
+    /// Its route, once it has one.
+    pub(crate) routed: Option<Rc<Routed>>,
+    /// What its path captures.
     pub(crate) captures: Captures,
     /// Whose it is, as far as that is proven.
     pub(crate) principals: Principals,
@@ -177,6 +181,7 @@ impl Context {
             trace,
             certificate: None,
             origin: None,
+            routed: None,
             captures: Captures::default(),
             principals: Principals::default(),
             consumers,
@@ -227,6 +232,15 @@ impl Context {
             query: self.target.query(),
             headers: &self.headers,
         }
+    }
+
+    /// As if the route captured that part of the path by that name.
+    #[cfg(test)]
+    pub(crate) fn capture(&mut self, name: &str, part: std::ops::Range<usize>) {
+        let name_of_route = proto::name::Name::parse("route").expect("it is a name");
+        let routed = Routed { name: name_of_route, variables: Box::new([name.into()]), disabled: Box::default() };
+        self.routed = Some(Rc::new(routed));
+        self.captures.push(part.start, part.end);
     }
 
     /// A request that did not come through a connection.

@@ -10,8 +10,11 @@ mod policies;
 
 use crate::{
     consumers::Consumers,
+    context::Routed,
     error::Error,
+    filter::Whose,
     listener::read_head,
+    principal::Principal,
     proxy::{Answered, Visit},
     router::{Action, Found, Router},
     settings::Settings,
@@ -21,13 +24,14 @@ use http::{HeaderMap, header};
 use policies::Asked;
 use proto::{
     explain::Description,
-    invalid::Invalid,
+    invalid::{Faults, Invalid},
     name::Name,
     pb::{self, explanation::Outcome},
     resource::{Kind, ResourceKey},
     snapshot::Snapshot,
 };
 use std::{
+    rc::Rc,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -73,6 +77,10 @@ impl Explainer {
         let mut broken = Vec::new();
         for test in snapshot.tests().values() {
             let told = self.foretell(&router, &test.request, Losers::Left);
+            let mut faults = Faults::default();
+            faults.at("request", |faults| snapshot.check_given(&test.request, faults));
+            let resource = Some(ResourceKey::new(Kind::Test, test.name.clone()));
+            broken.extend(faults.into_found().into_iter().map(|fault| Invalid { resource: resource.clone(), ..fault }));
             broken.extend(test.broken(&told, |route| self.why_not(&router, &test.request, route)));
             if started.elapsed() > TESTS_WITHIN {
                 let (resource, pointer) = (Some(ResourceKey::new(Kind::Test, test.name.clone())), String::new());
@@ -136,14 +144,17 @@ impl Explainer {
         if router.is_ambiguous(&visit.head(), route) {
             return Err(Error::PathAmbiguous);
         }
-        visit.context.captures = captures;
+        (visit.context.routed, visit.context.captures) = (Some(Rc::new(Routed::new(&route.route))), captures);
         let captured = route.variables.iter().enumerate();
         let captured = captured.filter_map(|(at, name)| Some((name, captures.get(at, visit.context.path())?)));
         told.route = Some(pb::WinningRoute {
             name: route.name.to_string(),
             variables: captured.map(|(name, value)| (name.clone(), value.to_string())).collect(),
         });
-        let mut asked = Asked::default();
+        let consumer = request.consumer.as_ref().and_then(|name| router.snapshot().consumer(name));
+        let whose = if consumer.is_some() { Whose::Given } else { Whose::Unsaid };
+        visit.context.principals = consumer.map(Principal::given).into_iter().collect();
+        let mut asked = Asked::new(router, whose);
         let policies = router.policies_of(route);
         let outcome = match asked.ask(policies, None, &mut visit.context, &mut told.depends_on) {
             Err(error) => Err(error),

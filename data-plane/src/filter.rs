@@ -19,6 +19,8 @@ mod hsts;
 mod introspection;
 mod jwt;
 mod maintenance;
+mod merged;
+mod personal;
 mod rate_limit;
 mod request_headers;
 mod request_query;
@@ -31,6 +33,7 @@ mod verdict;
 
 pub(crate) use cors::preflight_method;
 pub(crate) use jwt::token_counts;
+pub(crate) use personal::{Joined, OwnFilters, Personal};
 pub(crate) use sequence::{Acting, Caller, Filters, Lent, Observer, silent};
 pub(crate) use verdict::Said;
 use verdict::Verdict;
@@ -67,11 +70,10 @@ use validate::ValidateFilter;
 pub(crate) struct Attached<'p> {
     /// Where.
     pub(crate) place: Place,
-    /// The route or the upstream; `None` where it is attached to all traffic.
+    /// The route, the upstream, or the consumer at which it stands inline; `None` where it is attached to all traffic, or to
+    /// all consumers that refer to it.
     pub(crate) owner: Option<&'p Name>,
-    /// The names of what the path of the route captures.
-    pub(crate) variables: &'p [String],
-    /// The route whose requests it sees; `None` for those that no route matches.
+    /// The route whose requests it sees; `None` for those that no route matches, and for those of a consumer.
     pub(crate) route: Option<&'p Name>,
     /// The policy.
     pub(crate) policy: &'p Policy,
@@ -80,14 +82,27 @@ pub(crate) struct Attached<'p> {
 }
 
 /// Where a policy is attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// In this order they act within a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Place {
     /// To all traffic.
     Global,
-    /// To a route.
-    Route,
     /// To an upstream.
     Upstream,
+    /// To a consumer.
+    Consumer,
+    /// To a route.
+    Route,
+}
+
+/// What whoever explains knows of whose a request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// What the request proves.
+    Unsaid,
+    /// It is said that it is a consumer's.
+    Given,
 }
 
 /// What is told of a request, where a policy says it.
@@ -184,16 +199,10 @@ impl Filter {
             PolicyKind::ClientCertificate(policy) => {
                 Some(Filter::ClientCertificate(ClientCertificateFilter::build(attached, policy)))
             }
-            PolicyKind::ResponseHeaders(policy) => {
-                Some(Filter::ResponseHeaders(ResponseHeadersFilter::build(policy, attached.variables)))
-            }
-            PolicyKind::RequestHeaders(policy) => {
-                Some(Filter::RequestHeaders(RequestHeadersFilter::build(policy, attached.variables)))
-            }
+            PolicyKind::ResponseHeaders(policy) => Some(Filter::ResponseHeaders(ResponseHeadersFilter::build(policy))),
+            PolicyKind::RequestHeaders(policy) => Some(Filter::RequestHeaders(RequestHeadersFilter::build(policy))),
             PolicyKind::SecurityHeaders(policy) => Some(Filter::SecurityHeaders(SecurityHeadersFilter::build(policy))),
-            PolicyKind::RequestQuery(policy) => {
-                Some(Filter::RequestQuery(RequestQueryFilter::build(policy, attached.variables)))
-            }
+            PolicyKind::RequestQuery(policy) => Some(Filter::RequestQuery(RequestQueryFilter::build(policy))),
             // A preflight is answered before an upstream is chosen.
             PolicyKind::Cors(_) if attached.place == Place::Upstream => None,
             PolicyKind::Cors(policy) => Some(Filter::Cors(CorsFilter::build(policy))),
@@ -251,12 +260,12 @@ impl Filter {
         filter.pool()
     }
 
-    /// What only a running node knows, and what it says depends on; `None` where the request tells all.
-    pub(crate) fn depends_on(&self) -> Option<String> {
+    /// What only a running node knows, and what it says depends on; `None` where the request tells all, and whose it is.
+    pub(crate) fn depends_on(&self, of: Whose) -> Option<String> {
         match self {
             Filter::Introspection(filter) => Some(filter.depends_on()),
             Filter::ExtAuth(filter) => Some(filter.depends_on()),
-            Filter::Access(filter) => filter.depends_on(),
+            Filter::Access(filter) => filter.depends_on(of),
             Filter::Jwt(filter) => filter.depends_on(),
             Filter::Basic(_) => Some("passwords, which only nodes check".into()),
             Filter::ClientCertificate(_) => Some("the certificate that the client shows when it connects".into()),

@@ -41,6 +41,12 @@ pub(crate) struct Principals {
 // === impl Principal ===
 
 impl Principal {
+    /// A consumer, as somebody says who asks what would be: no policy proved it.
+    pub(crate) fn given(consumer: &Arc<Consumer>) -> Principal {
+        let known = Principal::new("given", consumer.name.clone(), consumer.name.as_str().into());
+        Principal { consumer: Whom::Known(consumer.clone()), ..known }
+    }
+
     /// Somebody of whom no more is known.
     pub(crate) fn new(method: &'static str, policy: Name, subject: Box<str>) -> Principal {
         Principal { method, policy, subject, consumer: Whom::Nobody, claims: Claims::new() }
@@ -48,6 +54,14 @@ impl Principal {
 }
 
 // === impl Principals ===
+
+impl FromIterator<Principal> for Principals {
+    fn from_iter<I: IntoIterator<Item = Principal>>(all: I) -> Principals {
+        let mut principals = Principals::default();
+        all.into_iter().for_each(|principal| principals.add(Rc::new(principal)));
+        principals
+    }
+}
 
 impl Principals {
     /// Whether anybody is known.

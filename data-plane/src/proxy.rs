@@ -83,7 +83,7 @@ async fn serve(record: &mut Record, mut body: RequestBody) -> Result<Response<Fl
     if let Some(answer) = route.entry.filters.request(context, lent).await? {
         return Ok(answer.map(Flow::whole));
     }
-    if route.entry.filters.judges_bodies() {
+    if route.entry.filters.judges_bodies(&record.joined) {
         body = record.judge(&route.entry.filters, body).await?;
     }
     match &route.entry.action {

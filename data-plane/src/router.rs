@@ -21,7 +21,7 @@ pub(crate) use live::{LiveRouter, Retired, RouterCache};
 pub(crate) use split::Splitter;
 
 use crate::{
-    filter::{Attached, Filters, Place, Telling, preflight_method},
+    filter::{Attached, Filters, OwnFilters, Place, Telling, preflight_method},
     pool::Pool,
     states::States,
 };
@@ -31,9 +31,10 @@ use merged::{has_any, merged};
 use names::Names;
 use proto::{
     certificate::Certificate,
+    consumer::PoliciesKey,
     identity::Identity,
     matching::{Captures, Head, PathPattern},
-    policy::Policy,
+    policy::{Attachment, Policy},
     resource::{Kind, ResourceKey},
     route::Route,
     snapshot::Snapshot,
@@ -54,6 +55,7 @@ pub(crate) struct Router {
     globals: Arc<[Arc<Policy>]>,
     // Of requests that no route matches.
     telling: Telling,
+    own: Arc<OwnFilters>,
     states: Arc<States>,
 }
 
@@ -77,6 +79,7 @@ impl Router {
             pools: Names::default(),
             globals: Arc::default(),
             telling: Telling::default(),
+            own: Arc::default(),
             states: Arc::default(),
         }
     }
@@ -113,12 +116,12 @@ impl Router {
             place: Place::Global,
             owner: None,
             route: None,
-            variables: &[],
             policy,
             asks: None,
         });
         let telling = Filters::build(everywhere, &states).telling().clone();
-        Router { identity, snapshot: snapshot.clone(), hosts, pools, globals, telling, states }
+        let own = own(&previous.own, resolver, before, &changed);
+        Router { identity, snapshot: snapshot.clone(), hosts, pools, globals, telling, own, states }
     }
 
     /// The best of all routes that match.
@@ -187,6 +190,11 @@ impl Router {
         self.identity.map_or(0, |identity| identity.revision)
     }
 
+    /// The policies of consumers.
+    pub(crate) fn own(&self) -> &Arc<OwnFilters> {
+        &self.own
+    }
+
     /// What policies remember.
     pub(crate) fn states(&self) -> &States {
         &self.states
@@ -231,6 +239,28 @@ fn pools(previous: &Names<Pool>, snapshot: &Snapshot, changed: &BTreeSet<Resourc
         pools.set(key.name.as_str(), pool);
     }
     pools
+}
+
+/// The filters of consumers' policies after a change. Those of which nothing changed stay.
+fn own(
+    previous: &Arc<OwnFilters>,
+    resolver: Resolver<'_>,
+    before: &Snapshot,
+    changed: &BTreeSet<ResourceKey>,
+) -> Arc<OwnFilters> {
+    let directory = resolver.snapshot.directory();
+    let mut keys: BTreeSet<&PoliciesKey> = directory.differing_policies(before.directory()).collect();
+    let is_changed = |attachment: &Attachment| attachment.reference().is_some_and(|(key, _)| changed.contains(&key));
+    // Those that ask an upstream are among what changed; those that stand inline refer to it themselves.
+    if changed.iter().any(|key| matches!(key.kind, Kind::Policy | Kind::Upstream)) {
+        let policies = directory.policies().filter(|own| own.attachments.iter().any(is_changed));
+        keys.extend(policies.map(|own| &own.key));
+    }
+    if keys.is_empty() && !previous.has_retired() {
+        return previous.clone();
+    }
+    let build = |key: &PoliciesKey| Some(resolver.own(directory.find_policies(key)?));
+    Arc::new(previous.with(keys.into_iter(), build))
 }
 
 /// The keys of all routes that are not what they were: themselves, or what they refer to. `None`: all of them.

@@ -5,9 +5,11 @@
 
 mod credential;
 mod directory;
+mod policies;
 
 pub use credential::{Credential, digest_keys, document};
 pub use directory::{Directory, Found, Taken};
+pub use policies::{OwnPolicies, PoliciesKey};
 
 use crate::{
     fields::{check_labels, check_name, check_reference},
@@ -19,7 +21,10 @@ use crate::{
 use credential::check_credentials;
 use prost::Message;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// The most credentials of one consumer.
 pub const MAX_CREDENTIALS: usize = 1_000;
@@ -36,8 +41,9 @@ pub const CREDENTIALS: &str = "credentials";
 pub struct Consumer {
     /// Its name.
     pub name: Name,
-    /// Its labels.
-    pub labels: BTreeMap<String, String>,
+    // Most have none.
+    #[expect(clippy::box_collection, reason = "a pointer is a third of a map, and there may be a million consumers")]
+    labels: Option<Box<BTreeMap<String, String>>>,
     /// What it belongs to; sorted.
     pub groups: Box<[Name]>,
     /// By what others know it.
@@ -46,6 +52,8 @@ pub struct Consumer {
     pub credentials: Box<[Credential]>,
     // The ids of the credentials, one behind the other.
     credential_ids: Box<str>,
+    /// What must hold for its requests; most have nothing of their own.
+    pub policies: Option<Arc<OwnPolicies>>,
 }
 
 // === impl Consumer ===
@@ -59,14 +67,22 @@ impl Consumer {
         let ids = faults.at("ids", |faults| check_ids(&message.ids, faults));
         let (credentials, credential_ids) =
             faults.at(CREDENTIALS, |faults| check_credentials(&message.credentials, faults));
+        let policies = OwnPolicies::check(&message.name, &message.policies, faults);
         Some(Consumer {
             name: name?,
-            labels: message.labels.clone(),
+            labels: Some(message.labels.clone()).filter(|labels| !labels.is_empty()).map(Box::new),
             groups,
             ids,
             credentials: credentials?.into(),
             credential_ids: credential_ids.into(),
+            policies: policies.map(Arc::new),
         })
+    }
+
+    /// Its labels.
+    pub fn labels(&self) -> &BTreeMap<String, String> {
+        static NONE: BTreeMap<String, String> = BTreeMap::new();
+        self.labels.as_deref().unwrap_or(&NONE)
     }
 
     /// Whether it belongs to the group.

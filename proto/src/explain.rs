@@ -4,6 +4,7 @@ use crate::{
     fields::check_reference,
     invalid::Faults,
     matching::{Scheme, scheme},
+    name::Name,
     pb, quantity,
 };
 use http::{HeaderName, Method};
@@ -27,6 +28,8 @@ pub struct Description {
     pub client: IpAddr,
     /// How many bytes the body has.
     pub body: u64,
+    /// Whose it is, where that is told.
+    pub consumer: Option<Name>,
     // The head, as it would be written.
     head: String,
 }
@@ -68,6 +71,10 @@ impl Description {
             "" => Some(0),
             text => faults.at("body_size", |faults| faults.take(quantity::size(text))),
         };
+        let consumer = match message.consumer.as_str() {
+            "" => None,
+            text => check_reference("consumer", text, faults),
+        };
         let host = match message.host.as_str() {
             "" => url.host.unwrap_or(DEFAULT_HOST),
             text => text,
@@ -83,6 +90,7 @@ impl Description {
             listener,
             client: client?.to_canonical(),
             body: body?,
+            consumer,
             head,
         })
     }

@@ -15,6 +15,8 @@ pub struct LimitKey {
     pub parts: Vec<KeyPart>,
     /// Whether a request that lacks a part is not counted; otherwise all that lack it are counted together.
     pub skip_missing: bool,
+    /// Whether nothing was said, and so it is the client's address.
+    pub by_default: bool,
 }
 
 /// A part of the key.
@@ -46,6 +48,7 @@ pub enum KeyPart {
 impl LimitKey {
     /// Checks what was said; without parts it is the client's address.
     pub(crate) fn check(parts: &[pb::LimitKeyPart], skip_missing: bool, faults: &mut Faults) -> LimitKey {
+        let by_default = parts.is_empty();
         let parts = faults.at("key", |faults| {
             if parts.len() > MAX_PARTS {
                 faults.note(format!("a key has at most {MAX_PARTS} parts"));
@@ -57,7 +60,7 @@ impl LimitKey {
             }
             parts
         });
-        LimitKey { parts, skip_missing }
+        LimitKey { parts, skip_missing, by_default }
     }
 
     /// Whether it is known before anything of the request is proven, and no client can choose it: its address, maybe for

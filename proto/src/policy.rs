@@ -133,7 +133,7 @@ kinds! {
     /// Have clients say by an API key which consumer they are.
     ApiKey(ApiKeyPolicy) = "api_key", AUTHENTICATES;
     /// For a while serve nobody.
-    Maintenance(Maintenance) = "maintenance", REFUSES;
+    Maintenance(Maintenance) = "maintenance", REFUSES.early();
     /// Know clients by tokens that their issuer is asked about.
     Introspection(Introspection) = "introspection", AUTHENTICATES;
     /// Ask an authorization server about each request.
@@ -151,7 +151,7 @@ kinds! {
     /// Change the query of the request.
     RequestQuery(RequestQuery) = "request_query", CHANGES;
     /// Let scripts of other origins ask.
-    Cors(Cors) = "cors", REFUSES.once();
+    Cors(Cors) = "cors", REFUSES.once().early();
     /// Tell clients that what they use will go away.
     Deprecation(Deprecation) = "deprecation", CHANGES.once();
     /// Bodies of one's own for errors.
@@ -170,10 +170,11 @@ struct Nature {
     authenticates: bool,
     refuses: bool,
     exclusive: bool,
+    early: bool,
 }
 
 /// It changes what passes, or only says what is told of it. What is not changed as it should be is refused, tried out or not.
-const CHANGES: Nature = Nature { authenticates: false, refuses: false, exclusive: false };
+const CHANGES: Nature = Nature { authenticates: false, refuses: false, exclusive: false, early: false };
 /// It may refuse a request.
 const REFUSES: Nature = Nature { refuses: true, ..CHANGES };
 /// It says who a client is.
@@ -245,6 +246,26 @@ impl PolicyKind {
         (asks || self.authenticates()) && !self.is_fallback()
     }
 
+    /// Why it cannot be attached to a consumer, if it cannot.
+    pub fn unfit_for_consumers(&self) -> Option<String> {
+        let Nature { authenticates, exclusive, early, .. } = self.nature();
+        let why = if authenticates {
+            "which consumer it is, is known only after it"
+        } else if early {
+            "it acts before it is known who calls"
+        } else if exclusive {
+            "of its kind only one counts, which is the route's, whoever calls"
+        } else if self.is_fallback() {
+            "as a `fallback` it counts only where nobody asks who calls"
+        } else {
+            return None;
+        };
+        Some(format!(
+            "{:?} cannot be attached to a consumer: {why}; attach it to a route or to all traffic",
+            self.name()
+        ))
+    }
+
     /// The upstream that it asks, and where it names it.
     pub fn upstream(&self) -> Option<(&Name, &'static str)> {
         if let PolicyKind::Introspection(policy) = self {
@@ -282,13 +303,32 @@ impl Nature {
     const fn once(self) -> Nature {
         Nature { exclusive: true, ..self }
     }
+
+    // It acts before it is known who calls.
+    const fn early(self) -> Nature {
+        Nature { early: true, ..self }
+    }
 }
 
 // === impl Attachment ===
 
 impl Attachment {
-    /// Checks the list `policies` of a resource.
+    /// Checks the list `policies` of a route or an upstream.
     pub fn check_list(messages: &[pb::Policy], faults: &mut Faults) -> Vec<Attachment> {
+        Attachment::check_fitting(messages, |_| None, faults)
+    }
+
+    /// Checks the list `policies` of a consumer.
+    pub(crate) fn check_list_of_consumer(messages: &[pb::Policy], faults: &mut Faults) -> Vec<Attachment> {
+        Attachment::check_fitting(messages, PolicyKind::unfit_for_consumers, faults)
+    }
+
+    // `unfit`: why a policy cannot stand here, if it cannot.
+    fn check_fitting(
+        messages: &[pb::Policy],
+        unfit: impl Fn(&PolicyKind) -> Option<String>,
+        faults: &mut Faults,
+    ) -> Vec<Attachment> {
         faults.at("policies", |faults| {
             if messages.len() > MAX_ATTACHED {
                 faults.note(format!("at most {MAX_ATTACHED} policies can be attached in one place"));
@@ -301,6 +341,11 @@ impl Attachment {
                     && !names.insert(policy.name.clone())
                 {
                     faults.note_at(at, format!("two inline policies are called {:?}; give each a name", policy.name));
+                }
+                if let Attachment::Inline(policy) = &attachment
+                    && let Some(why) = unfit(&policy.kind)
+                {
+                    faults.at(at, |faults| faults.note_at(policy.kind.name(), why));
                 }
                 attachments.push(attachment);
             }

@@ -10,6 +10,7 @@ mod checked;
 mod consumers;
 
 pub use checked::Checked;
+use consumers::Lists;
 
 use crate::{
     certificate::ServerNames,
@@ -98,12 +99,16 @@ impl Snapshot {
         let mut touched = BTreeSet::new();
         let changes: Vec<Change> = changes.into_iter().collect();
         let keyring = self.keyring_after(&changes);
+        let mut lists = Lists::default();
         for change in changes {
             match change {
                 Change::Put(resource) => {
                     touched.insert(resource.key.clone());
                     match Entry::check(digest_keys(resource, keyring.as_deref())) {
-                        Ok(entry) => next.put(Arc::new(entry)),
+                        Ok(mut entry) => {
+                            lists.share(&mut entry.checked, &self.directory);
+                            next.put(Arc::new(entry));
+                        }
                         Err(faults) => invalid.extend(faults),
                     }
                 }
@@ -118,6 +123,7 @@ impl Snapshot {
         next.check_matches(self, &touched, &mut invalid);
         next.check_server_names(self, &touched, &mut invalid);
         next.check_consumers(self, &touched, &mut invalid);
+        next.check_policies_of_consumers(&touched, &mut invalid);
         next.check_upgrades(self, &touched, &mut invalid);
         next.check_asked(&touched, &mut invalid);
         next.check_tests(&touched, &mut invalid);

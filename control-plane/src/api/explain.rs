@@ -48,6 +48,11 @@ pub(crate) async fn explain(call: Call, body: Body) -> Result<Response, Problem>
             None => snapshot,
             Some(draft) => lay_over(&snapshot, draft)?,
         };
+        let mut faults = Faults::default();
+        faults.at("request", |faults| snapshot.check_given(&asked.request, faults));
+        if faults.count() > 0 {
+            return Err(Problem::invalid_fields(&faults.into_found()));
+        }
         let mut explanation = call.state.explainer.explain(&snapshot, &asked.request);
         explanation.revision = Some(revision);
         let response = call.form().write(StatusCode::OK, &json::write_as("Explanation", &explanation));

@@ -30,6 +30,9 @@ use serde_json::{Map, Value};
 use std::{collections::BinaryHeap, sync::Arc};
 use uuid::Uuid;
 
+/// The most of those that refer to a resource that are told.
+const MAX_REFERRERS: usize = 100;
+
 /// `GET /v1/{kind}`: a page of the resources, by name.
 pub(crate) async fn list(kind: Kind, call: Call) -> Result<Response, Problem> {
     let parameters = call.parameters(&LIST)?;
@@ -134,7 +137,7 @@ pub(crate) async fn delete(kind: Kind, name: String, call: Call) -> Result<Respo
     let written = write.commit(&call, in_body(&key.clone()), move |snapshot| {
         let entry = snapshot.get(&key).ok_or_else(|| Refusal::NotFound(key.clone()))?;
         conditions.check(Some(entry.leaf))?;
-        let by: Vec<ResourceKey> = snapshot.referrers(&key).cloned().collect();
+        let by: Vec<ResourceKey> = snapshot.referrers(&key).take(MAX_REFERRERS).cloned().collect();
         match by.is_empty() {
             true => Ok(vec![Change::Delete(key.clone())]),
             false => Err(Refusal::Referred { key: key.clone(), by }),

@@ -19,12 +19,13 @@ pub(crate) struct Values<'a> {
 }
 
 impl<'a> Values<'a> {
-    /// Of a request whose route captures nothing, or where that does not matter.
+    /// With what the path of its route captured.
     pub(crate) fn of(context: &'a Context) -> Values<'a> {
-        Values { context, variables: &[], captures: Captures::default() }
+        let variables = context.routed.as_ref().map_or(&[][..], |routed| &routed.variables);
+        Values { context, variables, captures: context.captures }
     }
 
-    /// With what its path captured.
+    /// With what its path captured by these names.
     pub(crate) fn with_captures(context: &'a Context, variables: &'a [String], captures: Captures) -> Values<'a> {
         Values { context, variables, captures }
     }

@@ -3,7 +3,8 @@
 use crate::{
     context::{Answer, Context},
     error::Error,
-    filter::{Acting, Attached, Filter, Filters, Lent, Observer, Place, Said, silent},
+    filter::{Acting, Attached, Filter, Filters, Joined, Lent, Observer, Personal, Place, Said, Stage, Whose, silent},
+    router::Router,
     states::States,
 };
 use futures_util::FutureExt;
@@ -12,35 +13,49 @@ use proto::{
     name::Name,
     pb::{self, header_change::Change},
 };
-use std::time::Instant;
+use std::{collections::HashMap, ptr, time::Instant};
 
 /// What stands in an answer in the place of whatever the upstream says.
 const SOMETHING: HeaderValue = HeaderValue::from_static("whatever the upstream says");
 
 /// The policies that take part, as they were asked.
-#[derive(Default)]
-pub(super) struct Asked<'r>(Vec<Group<'r>>);
+pub(super) struct Asked<'r> {
+    groups: Vec<Group<'r>>,
+    // Those of consumers.
+    personal: Personal,
+    joined: Joined,
+    whose: Whose,
+}
 
 // Those of the route, or of one upstream.
 struct Group<'r> {
     // Whose they are, if they are an upstream's.
     upstream: Option<&'r Name>,
-    filters: Filters,
+    // In one place, by which they are known.
+    filters: Box<Filters>,
     silent: Vec<Attached<'r>>,
-    decisions: Vec<&'static str>,
+    decisions: Decisions,
 }
 
 /// Writes down what each says.
 struct Listener<'d> {
-    decisions: &'d mut Vec<&'static str>,
+    decisions: &'d mut Decisions,
     depends: &'d mut Vec<String>,
-    // Who is only tried out, and so refuses nobody.
-    shadows: Vec<bool>,
+    whose: Whose,
 }
+
+/// What each said, by where it stands in memory.
+#[derive(Default)]
+struct Decisions(HashMap<usize, &'static str>);
 
 // === impl Asked ===
 
 impl<'r> Asked<'r> {
+    /// Nobody was asked yet about a request of whom that is known.
+    pub(super) fn new(router: &Router, whose: Whose) -> Asked<'r> {
+        Asked { groups: Vec::new(), personal: Personal::of(router.own()), joined: Joined::default(), whose }
+    }
+
     /// Asks them, as they act; the first to refuse, refuses.
     pub(super) fn ask(
         &mut self,
@@ -51,39 +66,42 @@ impl<'r> Asked<'r> {
     ) -> Result<Option<Answer>, Error> {
         let policies: Vec<Attached<'r>> = policies.into_iter().collect();
         // What a node remembers is not known here.
-        let filters = Filters::build(policies.iter().copied(), &States::default());
-        let mut decisions = vec!["not_reached"; filters.acting().len()];
-        let shadows = filters.acting().iter().map(|acting| acting.shadow).collect();
-        let mut listener = Listener { decisions: &mut decisions, depends, shadows };
-        let asked = filters.walk(context, Lent { now: Instant::now(), caller: None }, &mut listener).now_or_never();
-        self.0.push(Group { upstream, silent: silent(policies), filters, decisions });
+        let filters = Box::new(Filters::build(policies.iter().copied(), &States::default()));
+        let mut decisions = Decisions::default();
+        let mut listener = Listener { decisions: &mut decisions, depends, whose: self.whose };
+        let lent = Lent { now: Instant::now(), caller: None, personal: &self.personal, joined: &self.joined };
+        let asked = filters.walk(context, lent, &mut listener).now_or_never();
+        self.groups.push(Group { upstream, silent: silent(policies), filters, decisions });
         // Whoever would have to ask somebody says that it depends on them, and is not asked.
         asked.unwrap_or(Ok(None))
     }
 
     /// Tells of them; `context` is that of the answer.
     pub(super) fn tell(&self, context: &Context) -> Vec<pb::ActingPolicy> {
-        self.0.iter().flat_map(|group| group.tell(context)).collect()
+        self.groups.iter().flat_map(|group| group.tell(context, &self.joined)).collect()
     }
 }
 
 impl Group<'_> {
-    fn tell(&self, context: &Context) -> impl Iterator<Item = pb::ActingPolicy> {
-        let attached = |place: Place| match (place, self.upstream) {
-            (Place::Global, _) => "global".into(),
-            (Place::Route, _) => "route".into(),
-            (Place::Upstream, None) => "upstream".into(),
-            (Place::Upstream, Some(name)) => format!("upstream/{name}"),
+    fn tell(&self, context: &Context, joined: &Joined) -> Vec<pb::ActingPolicy> {
+        let consumer = context.consumer();
+        let attached = |place: Place| match (place, self.upstream, &consumer) {
+            (Place::Global, ..) => "global".into(),
+            (Place::Route, ..) => "route".into(),
+            (Place::Upstream, None, _) => "upstream".into(),
+            (Place::Upstream, Some(name), _) => format!("upstream/{name}"),
+            (Place::Consumer, _, None) => "consumer".into(),
+            (Place::Consumer, _, Some(consumer)) => format!("consumer/{}", consumer.name),
         };
-        let acting = move |(acting, decision): (&Acting, &&str)| pb::ActingPolicy {
+        let acting = |acting: &Acting| pb::ActingPolicy {
             name: acting.policy.to_string(),
             kind: acting.kind.into(),
             attached: attached(acting.place),
             stage: acting.stage.as_str().into(),
-            decision: (*decision).into(),
+            decision: self.decisions.of(acting).into(),
             answer_headers: changes(&acting.filter, context),
         };
-        let silent = move |silent: &Attached<'_>| pb::ActingPolicy {
+        let silent = |silent: &Attached<'_>| pb::ActingPolicy {
             name: silent.policy.name.to_string(),
             kind: silent.policy.kind.name().into(),
             attached: attached(silent.place),
@@ -91,41 +109,46 @@ impl Group<'_> {
             decision: "none".into(),
             answer_headers: Vec::new(),
         };
-        self.filters.acting().iter().zip(&self.decisions).map(acting).chain(self.silent.iter().map(silent))
+        self.filters.acting(context, joined).map(acting).chain(self.silent.iter().map(silent)).collect()
     }
 }
 
 // === impl Listener ===
 
 impl Observer for Listener<'_> {
-    fn asks(&mut self, at: usize, acting: &Acting) -> bool {
-        let Some(why) = acting.filter.depends_on() else { return true };
-        self.note(at, "depends");
+    fn asks(&mut self, acting: &Acting) -> bool {
+        if self.whose == Whose::Given && acting.stage == Stage::Authenticate {
+            self.decisions.note(acting, "given");
+            return false;
+        }
+        let Some(why) = acting.filter.depends_on(self.whose) else { return true };
+        self.decisions.note(acting, "depends");
         if !self.depends.contains(&why) {
             self.depends.push(why);
         }
         false
     }
 
-    fn heard(&mut self, at: usize, said: &Said) {
-        let shadow = self.shadows.get(at).is_some_and(|shadow| *shadow);
-        self.note(
-            at,
-            match said {
-                Said::Continue => "continue",
-                Said::Absent(_) => "absent",
-                Said::Refuse(_) if shadow => "would_stop",
-                Said::Refuse(_) | Said::Answer(_) => "stop",
-            },
-        );
+    fn heard(&mut self, acting: &Acting, said: &Said) {
+        let decision = match said {
+            Said::Continue => "continue",
+            Said::Absent(_) => "absent",
+            Said::Refuse(_) if acting.shadow => "would_stop",
+            Said::Refuse(_) | Said::Answer(_) => "stop",
+        };
+        self.decisions.note(acting, decision);
     }
 }
 
-impl Listener<'_> {
-    fn note(&mut self, at: usize, decision: &'static str) {
-        if let Some(place) = self.decisions.get_mut(at) {
-            *place = decision;
-        }
+// === impl Decisions ===
+
+impl Decisions {
+    fn note(&mut self, acting: &Acting, decision: &'static str) {
+        self.0.insert(ptr::from_ref(acting).addr(), decision);
+    }
+
+    fn of(&self, acting: &Acting) -> &'static str {
+        self.0.get(&ptr::from_ref(acting).addr()).copied().unwrap_or("not_reached")
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::{
     context::Context,
-    filter::{Attached, Filters, Lent, Place},
+    filter::{Attached, Filters, Joined, Lent, Personal, Place},
     principal::Principals,
     states::States,
 };
@@ -74,8 +74,7 @@ impl Tokens {
         let mut faults = Faults::default();
         let message: pb::Policy = json::read_as("Policy", &policy, &mut faults);
         let policy = Policy::check(&message, &mut faults).expect("the figures' own policy is right");
-        let attached =
-            Attached { place: Place::Global, owner: None, route: None, variables: &[], asks: None, policy: &policy };
+        let attached = Attached { place: Place::Global, owner: None, route: None, asks: None, policy: &policy };
         let token = |at: usize| {
             let header = json!({"alg": algorithm, "kid": "key-2026-11", "typ": "JWT"}).to_string();
             let claims = json!({
@@ -134,7 +133,8 @@ impl Tokens {
         for value in values {
             context.headers.insert(header::AUTHORIZATION, value);
             context.principals = Principals::default();
-            let lent = Lent { now: begun, caller: None };
+            let (personal, joined) = (Personal::default(), Joined::default());
+            let lent = Lent { now: begun, caller: None, personal: &personal, joined: &joined };
             let said = self.filters.request(&mut context, lent).now_or_never();
             assert!(matches!(said, Some(Ok(None))) && context.principals.is_known(), "a token was refused");
         }

@@ -2,7 +2,7 @@
 //!
 //! Only what is proven counts, and scopes and claims are those of one proof: what two credentials say is never added up.
 
-use super::{Stage, verdict::Verdict};
+use super::{Stage, Whose, verdict::Verdict};
 use crate::{
     context::Context,
     error::{Fault, Refusal},
@@ -36,8 +36,16 @@ impl AccessFilter {
         if self.policy.is_address() { Stage::Address } else { Stage::Authorize }
     }
 
-    pub(super) fn depends_on(&self) -> Option<String> {
-        let asks = self.policy.rules.iter().any(|rule| rule.identity.is_some());
+    pub(super) fn depends_on(&self, of: Whose) -> Option<String> {
+        // How a consumer that is given proves who it is, and what that says, is not known.
+        let is_known = |identity: &Identity| match of {
+            Whose::Unsaid => false,
+            Whose::Given => {
+                identity.authenticated.is_empty() && identity.scopes.is_empty() && identity.claims.is_empty()
+            }
+        };
+        let asks =
+            self.policy.rules.iter().any(|rule| rule.identity.as_ref().is_some_and(|identity| !is_known(identity)));
         asks.then(|| "access: who the client proves to be".into())
     }
 

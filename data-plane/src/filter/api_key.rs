@@ -204,7 +204,7 @@ mod tests {
             kind: PolicyKind::ApiKey(kind.clone()),
         };
         ApiKeyFilter::build(
-            &Attached { place: Place::Route, owner: None, route: None, variables: &[], policy: &policy, asks: None },
+            &Attached { place: Place::Route, owner: None, route: None, policy: &policy, asks: None },
             &kind,
         )
     }

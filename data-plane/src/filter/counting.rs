@@ -24,6 +24,8 @@ pub(super) struct Counting {
     key: LimitKey,
     // What is the same for all requests.
     begun: KeyHasher,
+    // Whether each consumer has a count of its own, for the policy is attached to consumers.
+    personal: bool,
 }
 
 /// What tells apart what is remembered for policies: where one is attached, and its name.
@@ -32,6 +34,7 @@ pub(super) fn identity(attached: &Attached<'_>) -> String {
         Place::Global => "global",
         Place::Route => "route",
         Place::Upstream => "upstream",
+        Place::Consumer => "consumer",
     };
     // Names have no slashes.
     let owner = attached.owner.map_or("", |owner| owner.as_str());
@@ -43,23 +46,36 @@ pub(super) fn identity(attached: &Attached<'_>) -> String {
 impl Counting {
     pub(super) fn build(key: &LimitKey, attached: &Attached<'_>, states: &States) -> Counting {
         let limiter = states.inherit(Limiter::STATE, String::new(), Limiter::default);
+        let personal = attached.place == Place::Consumer;
         let mut begun = limiter.key().part(identity(attached).as_bytes());
-        if key.parts.contains(&KeyPart::Route) {
+        if key.parts.contains(&KeyPart::Route) && !personal {
             begun = begun.part(attached.route.map_or("", |route| route.as_str()).as_bytes());
         }
-        Counting { limiter, key: key.clone(), begun }
+        let mut key = key.clone();
+        if personal && key.by_default {
+            key.parts.clear();
+        }
+        Counting { limiter, key, begun, personal }
     }
 
     /// Before authentication, if the client's address is all that is asked.
     pub(super) fn stage(&self) -> Stage {
-        if self.key.is_address() { Stage::Address } else { Stage::Limit }
+        if self.key.is_address() && !self.personal { Stage::Address } else { Stage::Limit }
     }
 
     /// The key of a request; `None` if it is not counted.
     pub(super) fn key(&self, context: &Context) -> Option<Key> {
         let mut key = self.begun.clone();
+        if self.personal {
+            // It is known, or the policy would not be asked.
+            let consumer = context.consumer();
+            key = key.part(consumer.as_ref().map_or("", |consumer| consumer.name.as_str()).as_bytes());
+        }
         for part in &self.key.parts {
             key = match (part, value(part, context)) {
+                (KeyPart::Route, _) if self.personal => {
+                    key.part(context.routed.as_ref().map_or("", |routed| routed.name.as_str()).as_bytes())
+                }
                 (KeyPart::Route, _) => key,
                 (KeyPart::ClientAddress { prefix4, prefix6 }, _) => match context.client {
                     IpAddr::V4(address) => key.part(&leading4(address.to_bits(), *prefix4).to_be_bytes()),

@@ -23,11 +23,11 @@ pub(crate) struct RequestHeadersFilter {
 // === impl RequestHeadersFilter ===
 
 impl RequestHeadersFilter {
-    pub(super) fn build(policy: &RequestHeaders, variables: &[String]) -> RequestHeadersFilter {
+    pub(super) fn build(policy: &RequestHeaders) -> RequestHeadersFilter {
         RequestHeadersFilter {
             remove: policy.remove.clone(),
-            set: HeaderText::build_all(&policy.set, variables),
-            add: HeaderText::build_all(&policy.add, variables),
+            set: HeaderText::build_all(&policy.set),
+            add: HeaderText::build_all(&policy.add),
         }
     }
 
@@ -74,9 +74,8 @@ mod tests {
     fn filter(set: &[(&'static str, &str)], add: &[(&'static str, &str)]) -> RequestHeadersFilter {
         let build = |headers: &[(&'static str, &str)]| {
             let text = |text: &str| Template::parse(text, Target::HeaderValue, None).unwrap();
-            let header = |(name, value): &(&'static str, &str)| {
-                (HeaderName::from_static(name), HeaderText::build(&text(value), &[]))
-            };
+            let header =
+                |(name, value): &(&'static str, &str)| (HeaderName::from_static(name), HeaderText::build(&text(value)));
             headers.iter().map(header).collect()
         };
         RequestHeadersFilter { remove: vec![HeaderName::from_static("x-old")], set: build(set), add: build(add) }

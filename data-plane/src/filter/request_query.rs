@@ -19,14 +19,13 @@ use std::{borrow::Cow, sync::Arc};
 pub(crate) struct RequestQueryFilter {
     policy: Arc<RequestQuery>,
     // What the path of the route captures.
-    variables: Box<[String]>,
 }
 
 // === impl RequestQueryFilter ===
 
 impl RequestQueryFilter {
-    pub(super) fn build(policy: &Arc<RequestQuery>, variables: &[String]) -> RequestQueryFilter {
-        RequestQueryFilter { policy: policy.clone(), variables: variables.into() }
+    pub(super) fn build(policy: &Arc<RequestQuery>) -> RequestQueryFilter {
+        RequestQueryFilter { policy: policy.clone() }
     }
 
     pub(super) fn request(&self, context: &mut Context) -> Verdict<'static> {
@@ -94,7 +93,7 @@ impl RequestQueryFilter {
     // One whose value the request lacks is left out.
     fn write(&self, parameter: &Parameter, context: &Context, query: &mut String) -> Result<(), RenderError> {
         let mut pair = [parameter.encoded.as_str(), "="].concat();
-        match parameter.value.render(&Values::with_captures(context, &self.variables, context.captures), &mut pair) {
+        match parameter.value.render(&Values::of(context), &mut pair) {
             Ok(()) => push(&pair, query),
             Err(RenderError::Absent(_)) => {}
             Err(error @ RenderError::Unencodable(_)) => return Err(error),
@@ -132,9 +131,9 @@ mod tests {
 
     #[track_caller]
     fn check(policy: RequestQuery, target: &'static str, expect: &str) {
-        let filter = RequestQueryFilter { policy: Arc::new(policy), variables: ["id".to_string()].into() };
+        let filter = RequestQueryFilter { policy: Arc::new(policy) };
         let mut context = Context::of_request(Method::GET, target);
-        context.captures.push(1, 2);
+        context.capture("id", 1..2);
         assert!(matches!(filter.request(&mut context), Verdict::Now(Said::Continue)));
         assert_eq!(context.target.as_str(), expect);
     }

@@ -16,11 +16,11 @@ pub(crate) struct ResponseHeadersFilter {
 // === impl ResponseHeadersFilter ===
 
 impl ResponseHeadersFilter {
-    pub(super) fn build(policy: &ResponseHeaders, variables: &[String]) -> ResponseHeadersFilter {
+    pub(super) fn build(policy: &ResponseHeaders) -> ResponseHeadersFilter {
         ResponseHeadersFilter {
             remove: policy.remove.clone(),
-            set: HeaderText::build_all(&policy.set, variables),
-            add: HeaderText::build_all(&policy.add, variables),
+            set: HeaderText::build_all(&policy.set),
+            add: HeaderText::build_all(&policy.add),
         }
     }
 
@@ -54,7 +54,7 @@ mod tests {
     use proto::template::{Target, Template};
 
     fn text(text: &str) -> HeaderText {
-        HeaderText::build(&Template::parse(text, Target::HeaderValue, None).unwrap(), &["id".to_string()])
+        HeaderText::build(&Template::parse(text, Target::HeaderValue, None).unwrap())
     }
 
     #[test]
@@ -66,7 +66,7 @@ mod tests {
             add: vec![(name("x-a"), text("2")), (name("x-none"), text("{query.none}"))],
         };
         let mut context = Context::of_request(Method::GET, "/x?q=1");
-        context.captures.push(1, 2);
+        context.capture("id", 1..2);
         context.headers.insert("x-request-id", HeaderValue::from_static("7"));
         let mut headers = HeaderMap::new();
         headers.insert(header::SERVER, HeaderValue::from_static("s"));

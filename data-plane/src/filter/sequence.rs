@@ -6,27 +6,31 @@
 //! the request is. A policy that is tried out (`shadow`) decides as it would, is on record, and lets the request pass; it
 //! overrules none that is in force, and lets nobody in.
 //!
-//! Whoever explains walks the same way, as an [`Observer`].
+//! A consumer's join in once it is known who calls. Whoever explains walks the same way, as an [`Observer`].
 
 use super::{
     Attached, Filter, Place, Stage, Telling,
+    merged::merged,
+    personal::{Joined, Personal},
     trial::Tried,
     verdict::{Challenge, Said, Verdict},
 };
 use crate::{
     context::{Answer, Context, Decision, Peer, Reading, RequestBody},
     error::{Error, Refusal},
-    pool::Upstreams,
+    pool::{Pool, Upstreams},
     states::States,
 };
 use http::HeaderMap;
 use proto::{name::Name, policy::Policy};
-use std::{rc::Rc, time::Instant};
+use std::{ptr, rc::Rc, sync::Arc, time::Instant};
 
 /// The filters of a route or of an upstream, in stage order, and what is told of its requests.
 #[derive(Debug, Default)]
 pub(crate) struct Filters {
     acting: Vec<Acting>,
+    // How many of them act before it is known who calls, or say it.
+    proving: usize,
     telling: Telling,
 }
 
@@ -54,6 +58,10 @@ pub(crate) struct Lent<'l> {
     pub(crate) now: Instant,
     /// What calls to upstreams need; `None` where nothing is called, as when somebody explains.
     pub(crate) caller: Option<Caller<'l>>,
+    /// Where filters of consumers' own policies are found.
+    pub(crate) personal: &'l Personal,
+    /// Where it is noted which of them joined.
+    pub(crate) joined: &'l Joined,
 }
 
 /// What calls to upstreams need.
@@ -65,22 +73,32 @@ pub(crate) struct Caller<'l> {
     pub(crate) peer: &'l Rc<Peer>,
 }
 
+// The filters of a route or an upstream, while they are asked one after the other.
+struct Asking<'f, 'c, O> {
+    context: &'c mut Context,
+    lent: Lent<'c>,
+    observer: &'c mut O,
+    // Who found no credential, and how one is given.
+    absent: Vec<(&'f Acting, Challenge)>,
+    tried: Tried,
+}
+
 /// Whoever looks on while filters are asked.
 pub(crate) trait Observer {
-    /// Whether the filter of that number is asked; otherwise it is passed over, for only a running node knows.
-    fn asks(&mut self, at: usize, acting: &Acting) -> bool;
+    /// Whether the filter is asked; otherwise it is passed over, for only a running node knows.
+    fn asks(&mut self, acting: &Acting) -> bool;
 
     /// What it said; a refusal that was only tried out is one.
-    fn heard(&mut self, at: usize, said: &Said);
+    fn heard(&mut self, acting: &Acting, said: &Said);
 }
 
 // Nobody looks on.
 impl Observer for () {
-    fn asks(&mut self, _at: usize, _acting: &Acting) -> bool {
+    fn asks(&mut self, _acting: &Acting) -> bool {
         true
     }
 
-    fn heard(&mut self, _at: usize, _said: &Said) {}
+    fn heard(&mut self, _acting: &Acting, _said: &Said) {}
 }
 
 /// The policies that only say what is told of a request, of those that count.
@@ -120,11 +138,13 @@ impl Filters {
         let acting = |attached: Attached<'p>| {
             let filter = Filter::build(&attached, states, &mut telling)?;
             let Policy { name, shadow, kind, .. } = attached.policy;
+            // Which consumer it is, is known only then.
+            let earliest = if attached.place == Place::Consumer { Stage::Authorize } else { Stage::Address };
             Some(Acting {
                 policy: name.clone(),
                 kind: kind.name(),
                 place: attached.place,
-                stage: filter.stage(),
+                stage: filter.stage().max(earliest),
                 shadow: *shadow,
                 filter,
             })
@@ -132,7 +152,8 @@ impl Filters {
         let mut acting: Vec<Acting> = counting(policies).into_iter().filter_map(acting).collect();
         // Within one stage the order of attachment holds.
         acting.sort_by_key(|acting| acting.stage);
-        Filters { acting, telling }
+        let proving = acting.partition_point(|acting| acting.stage <= Stage::Authenticate);
+        Filters { acting, proving, telling }
     }
 
     /// What is told of a request.
@@ -140,9 +161,18 @@ impl Filters {
         &self.telling
     }
 
-    /// Those that act, in their order.
-    pub(crate) fn acting(&self) -> &[Acting] {
-        &self.acting
+    /// Those that act, in their order, with those that joined them.
+    pub(crate) fn acting<'f>(
+        &'f self,
+        context: &Context,
+        joined: &'f Joined,
+    ) -> impl DoubleEndedIterator<Item = &'f Acting> {
+        in_line(&self.acting, joined.of(self.address()), context)
+    }
+
+    /// The upstreams that its own ask.
+    pub(crate) fn asks(&self) -> impl Iterator<Item = &Arc<Pool>> {
+        self.acting.iter().filter_map(|acting| acting.filter.asks())
     }
 
     /// On the way in: an answer where one of them answers itself, and the error of the one that refuses.
@@ -159,51 +189,49 @@ impl Filters {
         lent: Lent<'_>,
         observer: &mut O,
     ) -> Result<Option<Answer>, Error> {
-        // Who found no credential, and how one is given.
-        let mut absent = Vec::new();
-        let mut tried = Tried::default();
-        for (at, acting) in self.acting.iter().enumerate() {
-            if acting.stage > Stage::Authenticate {
-                judge(&mut absent, &tried, context)?;
-            }
-            if !observer.asks(at, acting) {
-                continue;
-            }
-            // Hardly ever needed, and so no part of what every request waits with.
-            let before = acting.shadow.then(|| Box::new(tried.begin(context)));
-            let said = match acting.filter.request(context, lent) {
-                Verdict::Now(said) => said,
-                Verdict::Wait(asking) => asking.await,
-            };
-            if let Some(before) = before {
-                tried.end(*before, context);
-            }
-            observer.heard(at, &said);
-            match said {
-                Said::Continue => {}
-                Said::Absent(challenge) => absent.push((acting, challenge)),
-                Said::Refuse(refusal) => acting.refuse(refusal, context)?,
-                Said::Answer(_) if acting.shadow => {}
-                Said::Answer(answer) => return Ok(Some(*answer)),
+        let (proving, others) = self.acting.split_at(self.proving);
+        let mut asking = Asking { context, lent, observer, absent: Vec::new(), tried: Tried::default() };
+        for acting in proving {
+            if let Some(answer) = asking.ask(acting).await? {
+                return Ok(Some(answer));
             }
         }
-        judge(&mut absent, &tried, context)?;
+        asking.judge()?;
+        self.join(asking.context, lent)?;
+        for acting in in_line(others, lent.joined.of(self.address()), asking.context) {
+            if let Some(answer) = asking.ask(acting).await? {
+                return Ok(Some(answer));
+            }
+        }
         Ok(None)
     }
 
+    // The policies of whoever calls join in, unless they joined others before.
+    fn join(&self, context: &Context, lent: Lent<'_>) -> Result<(), Error> {
+        if lent.personal.is_empty() || lent.joined.is_set() {
+            return Ok(());
+        }
+        if let Some(policies) = context.consumer().and_then(|consumer| consumer.policies.clone()) {
+            lent.joined.set(self.address(), lent.personal.find(&policies)?);
+        }
+        Ok(())
+    }
+
     /// Whether one of them judges bodies.
-    pub(crate) fn judges_bodies(&self) -> bool {
-        self.acting.last().is_some_and(|acting| acting.stage == Stage::Body)
+    pub(crate) fn judges_bodies(&self, joined: &Joined) -> bool {
+        let last = |filters: &Filters| filters.acting.last().is_some_and(|acting| acting.stage == Stage::Body);
+        last(self) || joined.of(self.address()).is_some_and(last)
     }
 
     /// Has the body judged, after all let the request pass; what comes back is to be sent on.
     pub(crate) async fn body(
         &self,
         context: &mut Context,
+        joined: &Joined,
         mut body: RequestBody,
         reading: Reading<'_>,
     ) -> Result<RequestBody, Error> {
-        for acting in &self.acting {
+        for acting in in_line(&self.acting, joined.of(self.address()), context) {
             if let Filter::Validate(filter) = &acting.filter {
                 let judged = filter.judge(context, body, reading).await?;
                 judged.refused.map_or(Ok(()), |error| acting.decide(error, context))?;
@@ -219,31 +247,79 @@ impl Filters {
     }
 
     /// On the way back; what is only tried out changes nothing.
-    pub(crate) fn response(&self, context: &Context, headers: &mut HeaderMap) {
+    pub(crate) fn response(&self, context: &Context, joined: &Joined, headers: &mut HeaderMap) {
         #[cfg(test)]
         super::tests::panic_if_asked(context, "response");
-        for acting in self.acting.iter().rev().filter(|acting| !acting.shadow) {
+        for acting in self.acting(context, joined).rev().filter(|acting| !acting.shadow) {
             acting.filter.response(context, headers);
         }
     }
+
+    // It cannot be another's while a request holds the route.
+    fn address(&self) -> usize {
+        ptr::from_ref(self).addr()
+    }
 }
 
-// Whether somebody is known, or nobody has to be.
-fn judge(absent: &mut Vec<(&Acting, Challenge)>, tried: &Tried, context: &mut Context) -> Result<(), Error> {
-    if absent.is_empty() || context.principals.is_known() {
-        absent.clear();
-        return Ok(());
+// Those of a route or an upstream and those of a consumer, but for kinds that the route does without.
+fn in_line<'f>(
+    acting: &'f [Acting],
+    joined: Option<&'f Filters>,
+    context: &Context,
+) -> impl DoubleEndedIterator<Item = &'f Acting> + use<'f> {
+    let joined = joined.map_or(&[][..], |joined| &joined.acting);
+    let routed = context.routed.clone().filter(|_| !joined.is_empty());
+    let holds = move |acting: &&Acting| {
+        let disabled = routed.as_ref().is_some_and(|routed| routed.disabled.contains(&acting.kind));
+        !(disabled && acting.place == Place::Consumer)
+    };
+    merged(acting, joined, |acting| (acting.stage, acting.place)).filter(holds)
+}
+
+// === impl Asking ===
+
+impl<'f, O: Observer> Asking<'f, '_, O> {
+    async fn ask(&mut self, acting: &'f Acting) -> Result<Option<Answer>, Error> {
+        if !self.observer.asks(acting) {
+            return Ok(None);
+        }
+        // Hardly ever needed, and so no part of what every request waits with.
+        let before = acting.shadow.then(|| Box::new(self.tried.begin(self.context)));
+        let said = match acting.filter.request(self.context, self.lent) {
+            Verdict::Now(said) => said,
+            Verdict::Wait(asking) => asking.await,
+        };
+        if let Some(before) = before {
+            self.tried.end(*before, self.context);
+        }
+        self.observer.heard(acting, &said);
+        match said {
+            Said::Continue => {}
+            Said::Absent(challenge) => self.absent.push((acting, challenge)),
+            Said::Refuse(refusal) => acting.refuse(refusal, self.context)?,
+            Said::Answer(_) if acting.shadow => {}
+            Said::Answer(answer) => return Ok(Some(*answer)),
+        }
+        Ok(None)
     }
-    let (on_trial, in_force): (Vec<_>, Vec<_>) = absent.drain(..).partition(|(acting, _)| acting.shadow);
-    if let Some((acting, _)) = on_trial.first()
-        && !tried.is_known()
-    {
-        acting.refuse(Box::new(Refusal::unauthenticated([])), context)?;
+
+    // Whether somebody is known, or nobody has to be.
+    fn judge(&mut self) -> Result<(), Error> {
+        if self.absent.is_empty() || self.context.principals.is_known() {
+            self.absent.clear();
+            return Ok(());
+        }
+        let (on_trial, in_force): (Vec<_>, Vec<_>) = self.absent.drain(..).partition(|(acting, _)| acting.shadow);
+        if let Some((acting, _)) = on_trial.first()
+            && !self.tried.is_known()
+        {
+            acting.refuse(Box::new(Refusal::unauthenticated([])), self.context)?;
+        }
+        let Some((acting, _)) = in_force.first() else { return Ok(()) };
+        let acting = *acting;
+        let challenges = in_force.into_iter().map(|(_, Challenge(value))| value);
+        acting.refuse(Box::new(Refusal::unauthenticated(challenges)), self.context)
     }
-    let Some((acting, _)) = in_force.first() else { return Ok(()) };
-    let acting = *acting;
-    let challenges = in_force.into_iter().map(|(_, Challenge(value))| value);
-    acting.refuse(Box::new(Refusal::unauthenticated(challenges)), context)
 }
 
 // === impl Acting ===

@@ -59,7 +59,7 @@ pub(super) async fn forward(
     if let Some(answer) = side.filters.request(context, lent).await? {
         return Ok(answer.map(Flow::whole));
     }
-    if side.filters.judges_bodies() {
+    if side.filters.judges_bodies(&record.joined) {
         body = record.judge(&side.filters, body).await?;
     }
     let limit = route.entry.request_body.unwrap_or(record.local.settings.max_request_body);
@@ -104,7 +104,7 @@ pub(super) async fn forward(
     if let Some(cookie) = cookie {
         headers.append(header::SET_COOKIE, cookie);
     }
-    side.filters.response(&record.context, headers);
+    side.filters.response(&record.context, &record.joined, headers);
     Ok(response.map(Flow::Stream))
 }
 

@@ -3,9 +3,9 @@
 use super::mirror::Mirrors;
 use crate::{
     consumers::Consumers,
-    context::{Context, Trace, Values, hex},
+    context::{Context, Routed, Trace, Values, hex},
     error::Error,
-    filter::{Telling, token_counts},
+    filter::{Personal, Telling, token_counts},
     pool::{LocalPool, Upstreams},
     router::{Action, HeldEntry, LiveRouter, RouteEntry, RouterCache},
     settings::Settings,
@@ -39,6 +39,8 @@ pub(crate) struct Local {
     pub(crate) telemetry: Telemetry,
     /// Who there is.
     pub(crate) consumers: Consumers,
+    /// What policies they have.
+    pub(crate) personal: Personal,
     /// Whether answers say that the connection ends.
     pub(crate) draining: Cell<bool>,
     /// Where tunnels read into.
@@ -53,6 +55,8 @@ pub(crate) struct Local {
 /// A route as one worker has it. A long stream keeps this, and not the whole router.
 pub(crate) struct LocalRoute {
     pub(crate) entry: HeldEntry,
+    /// What policies see of it.
+    pub(crate) routed: Rc<Routed>,
     pub(crate) series: Rc<RouteSeries>,
     /// Of the upstreams that it forwards to, in the order of its sides.
     pub(crate) pools: Vec<Rc<LocalPool>>,
@@ -93,6 +97,7 @@ impl Local {
             log: telemetry.log_buffer(),
             telemetry: telemetry.clone(),
             consumers: Consumers::default(),
+            personal: Personal::default(),
             draining: Cell::new(false),
             scratch: RefCell::default(),
             router: RefCell::new(router.cache()),
@@ -107,6 +112,7 @@ impl Local {
         let mut cache = self.router.borrow_mut();
         let router = cache.load();
         self.consumers.follow(router.snapshot().directory());
+        self.personal.follow(router.own());
         let found = router.find(head);
         let telling = found.as_ref().map_or(router.telling(), |found| found.route.filters.telling());
         Found {
@@ -161,7 +167,8 @@ impl Local {
             };
             let asked = entry.asks().map(|pool| self.upstreams.local(pool)).collect();
             let series = self.counters.route(&entry.name, &entry.label);
-            Rc::new(LocalRoute { entry: HeldEntry::new(entry), series, pools, calls, mirror, _asked: asked })
+            let routed = Rc::new(Routed::new(&entry.route));
+            Rc::new(LocalRoute { entry: HeldEntry::new(entry), routed, series, pools, calls, mirror, _asked: asked })
         });
         local.clone()
     }

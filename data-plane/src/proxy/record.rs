@@ -13,7 +13,7 @@ use super::{
 use crate::{
     context::{Context, Peer, Reading, RequestBody, Upload, X_REQUEST_ID},
     error::{Error, Fault, ProxyError},
-    filter::{Caller, Filters, Lent, Telling},
+    filter::{Caller, Filters, Joined, Lent, Telling},
     pool::{Attempts, DownloadFault, TryEnd},
     router::Action,
     telemetry::{
@@ -38,6 +38,8 @@ pub(crate) struct Record {
     pub(super) local: Rc<Local>,
     pub(super) peer: Rc<Peer>,
     pub(super) context: Context,
+    /// Which policies of a consumer take part.
+    pub(super) joined: Joined,
     /// The whole target, which may be more than a path: what admission judges.
     pub(super) uri: http::Uri,
     pub(super) version: Version,
@@ -73,6 +75,7 @@ impl Record {
         let record = Record {
             started: peer.wire.begun(),
             context,
+            joined: Joined::default(),
             uri: parts.uri,
             version: parts.version,
             wish: parts.extensions.remove::<Wish>().map(|Wish(wish)| wish),
@@ -98,7 +101,9 @@ impl Record {
         let Found { revision, sample, route } = self.local.find(&self.context.head(&self.peer.listener));
         self.revision = revision;
         self.route = route.as_ref().ok().map(|(route, _)| route.clone());
-        self.context.captures = route.as_ref().map(|(_, captures)| *captures).unwrap_or_default();
+        if let Ok((route, captures)) = &route {
+            (self.context.routed, self.context.captures) = (Some(route.routed.clone()), *captures);
+        }
         let trace = &mut self.context.trace;
         if trace.parent.is_none() {
             trace.sampled = self.local.telemetry.spans().is_on() && sample.takes(trace.id);
@@ -131,7 +136,7 @@ impl Record {
             diagnostics::tell(told, &self.attempts, self.started, self.proxy_error, headers);
         }
         if let Some(route) = &self.route {
-            route.entry.filters.response(&self.context, headers);
+            route.entry.filters.response(&self.context, &self.joined, headers);
         }
         response
     }
@@ -234,18 +239,17 @@ impl Record {
     /// Has the body judged; what comes back is to be sent on.
     pub(super) async fn judge(&mut self, filters: &Filters, body: RequestBody) -> Result<RequestBody, Error> {
         let reading = Reading { wire: &self.peer.wire, idle: self.local.settings.idle_timeout };
-        filters.body(&mut self.context, body, reading).await
+        filters.body(&mut self.context, &self.joined, body, reading).await
     }
 
     /// What filters get while they are asked about another request, made from this one.
     pub(super) fn lent(&self) -> Lent<'_> {
-        Lent { now: self.started, caller: Some(Caller { upstreams: &self.local.upstreams, peer: &self.peer }) }
+        lent(&self.local, &self.peer, &self.joined, self.started)
     }
 
     /// What filters judge, and what they get while they are asked.
     pub(super) fn asked(&mut self) -> (&mut Context, Lent<'_>) {
-        let caller = Caller { upstreams: &self.local.upstreams, peer: &self.peer };
-        (&mut self.context, Lent { now: self.started, caller: Some(caller) })
+        (&mut self.context, lent(&self.local, &self.peer, &self.joined, self.started))
     }
 
     /// When its first byte came.
@@ -338,6 +342,11 @@ impl Record {
             spans(self, &end).for_each(|span| exporter.offer(span));
         }
     }
+}
+
+fn lent<'r>(local: &'r Local, peer: &'r Rc<Peer>, joined: &'r Joined, now: Instant) -> Lent<'r> {
+    let caller = Some(Caller { upstreams: &local.upstreams, peer });
+    Lent { now, caller, personal: &local.personal, joined }
 }
 
 impl Drop for Record {

@@ -2,13 +2,15 @@
 
 use super::{names::Names, split::Splitter};
 use crate::{
+    context::variables,
     filter::{Attached, Filters, Place},
     pool::Pool,
     states::States,
 };
 use http::{HeaderValue, StatusCode};
 use proto::{
-    matching::{Head, PathPattern, Predicates},
+    consumer::OwnPolicies,
+    matching::{Head, Predicates},
     name::Name,
     policy::{Attachment, Policy},
     route::{self, BodyLimit, Destination, Redirect, Respond, Rewrite, Route, Upgrades},
@@ -119,7 +121,7 @@ impl RouteEntry {
             Action::Redirect(_) | Action::Respond(_) => &[],
         };
         let filters = iter::once(&self.filters).chain(sides.iter().map(|side| &side.filters));
-        filters.flat_map(|filters| filters.acting()).filter_map(|acting| acting.filter.asks())
+        filters.flat_map(|filters| filters.asks())
     }
 
     /// Whether all conditions besides host and path hold.
@@ -259,7 +261,21 @@ impl<'a> Resolver<'a> {
     // A checked snapshot has the upstream that a policy asks.
     fn attach(self, route: &'a Route, (place, owner): (Place, Option<&'a Name>), policy: &'a Policy) -> Attached<'a> {
         let asks = policy.kind.upstream().and_then(|(name, _)| self.pools.get(name.as_str()));
-        Attached { place, owner, route: Some(&route.name), variables: variables(route), policy, asks }
+        Attached { place, owner, route: Some(&route.name), policy, asks }
+    }
+
+    /// The policies of a consumer, alive.
+    pub(super) fn own(self, own: &OwnPolicies) -> Filters {
+        let policies = own.attachments.iter().filter_map(|attachment| {
+            let (owner, policy) = match attachment {
+                // Whoever refers to it counts in the same way, whatever else he has.
+                Attachment::Ref(name) => (None, &**self.snapshot.policy(name)?),
+                Attachment::Inline(policy) => (own.owner.as_ref(), policy),
+            };
+            let asks = policy.kind.upstream().and_then(|(name, _)| self.pools.get(name.as_str()));
+            Some(Attached { place: Place::Consumer, owner, route: None, policy, asks })
+        });
+        Filters::build(policies, self.states)
     }
 
     // A checked snapshot has every policy that is referred to.
@@ -268,14 +284,6 @@ impl<'a> Resolver<'a> {
             Attachment::Ref(name) => self.snapshot.policy(name).map(|policy| &**policy),
             Attachment::Inline(policy) => Some(policy),
         })
-    }
-}
-
-/// The names that the route's path captures, in their order.
-fn variables(route: &Route) -> &[String] {
-    match &route.matches.path {
-        PathPattern::Template(template) => &template.variables,
-        PathPattern::Any | PathPattern::Exact(_) | PathPattern::Prefix(_) | PathPattern::Regex(_) => &[],
     }
 }
 

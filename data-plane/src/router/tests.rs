@@ -385,6 +385,7 @@ fn a_worker_never_sees_an_older_router() {
                 pools: template.pools.clone(),
                 globals: template.globals.clone(),
                 telling: template.telling.clone(),
+                own: template.own.clone(),
                 states: template.states.clone(),
             };
             retired.keep(live.store(Arc::new(next)));

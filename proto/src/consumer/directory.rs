@@ -1,15 +1,15 @@
-//! Who has which API key, and whom others call so: found without looking at anybody else.
+//! Who has which API key, and whom others call so: found without looking at anybody else. And which policies consumers have.
 //!
 //! Kept with the configuration, for two consumers must not have the same, and nodes look into the same index. Two that
 //! follow each other share what did not change. A million keys take 16 bytes each here.
 
-use super::{Consumer, Credential};
+use super::{Consumer, Credential, OwnPolicies, PoliciesKey};
 use crate::{
     keyring::{Digest, Keyring},
     name::Name,
     shards::{SHARDS, Shards, shard_of_hash, shard_of_parts},
 };
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 /// Who has which key and which id.
 #[derive(Clone, Default)]
@@ -19,6 +19,8 @@ pub struct Directory {
     keys: Vec<Arc<Vec<Slot>>>,
     len: usize,
     ids: Shards<Box<str>, Arc<Consumer>>,
+    // And how many consumers have each.
+    policies: Shards<PoliciesKey, (usize, Arc<OwnPolicies>)>,
 }
 
 /// One key. The digest stands with the consumer.
@@ -64,6 +66,25 @@ impl Directory {
         self.ids.get(shard_of_id(id), id)
     }
 
+    /// The policies of that key, if a consumer has them.
+    pub fn find_policies(&self, key: &PoliciesKey) -> Option<&Arc<OwnPolicies>> {
+        self.policies.get(shard_of_policies(key), key).map(|(_, policies)| policies)
+    }
+
+    /// All policies of consumers, each list once.
+    pub fn policies(&self) -> impl Iterator<Item = &Arc<OwnPolicies>> {
+        self.policies.iter().map(|(_, (_, policies))| policies)
+    }
+
+    /// The keys of the lists of policies that only one of the two may have.
+    pub fn differing_policies<'d>(&'d self, other: &'d Directory) -> impl Iterator<Item = &'d PoliciesKey> {
+        self.policies.differing(&other.policies).flat_map(|shard| {
+            let (ours, theirs) = (self.policies.shard(shard), other.policies.shard(shard));
+            let only = |a: &'d BTreeMap<_, _>, b: &'d BTreeMap<_, _>| a.keys().filter(|key| !b.contains_key(*key));
+            only(ours, theirs).chain(only(theirs, ours))
+        })
+    }
+
     /// How many API keys there are.
     pub fn len(&self) -> usize {
         self.len
@@ -107,6 +128,10 @@ impl Directory {
                 None => drop(self.ids.shard_mut(shard).insert(id.clone(), consumer.clone())),
             }
         }
+        if let Some(policies) = &consumer.policies {
+            let shard = self.policies.shard_mut(shard_of_policies(&policies.key));
+            shard.entry(policies.key).or_insert_with(|| (0, policies.clone())).0 += 1;
+        }
         taken
     }
 
@@ -128,6 +153,15 @@ impl Directory {
             let shard = shard_of_id(id);
             if self.ids.get(shard, &**id).is_some_and(|owner| Arc::ptr_eq(owner, consumer)) {
                 self.ids.shard_mut(shard).remove(&**id);
+            }
+        }
+        if let Some(policies) = &consumer.policies
+            && let shard = self.policies.shard_mut(shard_of_policies(&policies.key))
+            && let Some((consumers, _)) = shard.get_mut(&policies.key)
+        {
+            *consumers -= 1;
+            if *consumers == 0 {
+                shard.remove(&policies.key);
             }
         }
     }
@@ -208,6 +242,11 @@ fn first_of(shard: &[Slot], tag: u32) -> usize {
 fn tag_of(digest: &Digest) -> u32 {
     let [_, _, a, b, c, d, ..] = *digest;
     u32::from_be_bytes([a, b, c, d])
+}
+
+// The key is a hash.
+fn shard_of_policies(key: &PoliciesKey) -> usize {
+    usize::from(key[0]) << 2 | usize::from(key[1] >> 6)
 }
 
 fn shard_of_id(id: &str) -> usize {

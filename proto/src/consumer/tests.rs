@@ -256,3 +256,82 @@ fn digests_are_found_however_they_are_spread() {
         }
     }
 }
+
+fn with_policies(name: &str, policies: Value) -> Change {
+    put(Kind::Consumer, json!({"name": name, "policies": policies}))
+}
+
+fn policy(name: &str, kind: &str, demands: Value) -> Change {
+    put(Kind::Policy, json!({"name": name, kind: demands}))
+}
+
+#[test]
+fn policies_of_a_consumer_are_those_that_can_follow_it() {
+    let limit = || json!({"limit": 1, "window": "1s"});
+    let login = json!({"issuers": [{"issuer": "https://a.test", "audiences": ["a"], "keys": {"discovery": {}}}]});
+    let unfit = json!([
+        {"rate_limit": limit()}, {"cors": {"origins": ["https://a.test"]}}, {"maintenance": {}}, {"hsts": {"max_age": "1d"}},
+        {"jwt": login}, {"access": {"fallback": true}}, {"rate_limit": {}}, {"ref": "none"},
+    ]);
+    let found = faults(Snapshot::empty().with([with_policies("a", unfit)]));
+    let expect = [
+        "consumer/a/policies/1/cors: \"cors\" cannot be attached to a consumer: it acts before it is known who calls; attach",
+        "consumer/a/policies/2/maintenance: ",
+        "consumer/a/policies/3/hsts: \"hsts\" cannot be attached to a consumer: of its kind only one counts",
+        "consumer/a/policies/4/jwt: \"jwt\" cannot be attached to a consumer: which consumer it is, is known only after",
+        "consumer/a/policies/5/access: ",
+        "consumer/a/policies/6/rate_limit/limit: ",
+        "consumer/a/policies/6/rate_limit/window: ",
+    ];
+    assert!(found.len() == expect.len() && found.iter().zip(expect).all(|(a, b)| a.starts_with(b)), "{found:#?}");
+
+    let gold = || policy("gold", "rate_limit", limit());
+    let base = Snapshot::empty()
+        .with([gold(), policy("login", "api_key", json!({})), with_policies("a", json!([{"ref": "gold"}]))])
+        .expect("it is right");
+    let login = json!([{"ref": "gold"}, {"ref": "login"}, {"ref": "none"}]);
+    let found = faults(base.with([with_policies("a", login)]));
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].starts_with("consumer/a/policies/2/ref: no policy is named \"none\""), "{found:?}");
+    assert!(found[1].starts_with("consumer/a/policies/1/ref: \"api_key\" cannot be attached"), "{found:?}");
+    // In use it cannot go, and cannot become what could not stand there.
+    assert_eq!(
+        faults(base.with([delete(Kind::Policy, "gold")])),
+        ["consumer/a/policies/0/ref: no policy is named \"gold\""]
+    );
+    let found = faults(base.with([policy("gold", "api_key", json!({}))]));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].starts_with("policy/gold: consumer/a refers to it, but \"api_key\" cannot be attached"),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn consumers_with_the_same_policies_share_them() {
+    let gold = policy("gold", "rate_limit", json!({"limit": 1, "window": "1s"}));
+    let listed = json!([{"ref": "gold"}]);
+    let inline = json!([{"ref": "gold"}, {"access": {}}]);
+    let own = |snapshot: &Snapshot, name: &str| {
+        snapshot.consumer(&Name::parse(name).unwrap()).and_then(|consumer| consumer.policies.clone())
+    };
+    let base = [gold, with_policies("a", listed.clone()), with_policies("b", listed.clone())];
+    let base = Snapshot::empty().with(base).expect("it is right");
+    let more = [with_policies("c", listed), with_policies("d", inline.clone()), with_policies("e", inline)];
+    let snapshot = base.with(more).expect("it is right").with([consumer("f", json!([]))]).expect("it is right");
+    let first = own(&snapshot, "a").expect("it has some");
+    assert!(["b", "c"].iter().all(|name| Arc::ptr_eq(&first, &own(&snapshot, name).unwrap())));
+    assert_eq!(first.owner, None);
+    // What stands inline is nobody else's.
+    let inline = ["d", "e"].map(|name| own(&snapshot, name).unwrap());
+    assert_ne!(inline[0].key, inline[1].key);
+    assert_eq!(inline[0].owner.as_ref().map(Name::as_str), Some("d"));
+    assert!(own(&snapshot, "f").is_none());
+    assert_eq!(snapshot.directory().policies().count(), 3);
+    assert_eq!(snapshot.directory().differing_policies(base.directory()).count(), 2);
+    let left = snapshot.with(["a", "b", "c"].map(|name| delete(Kind::Consumer, name))).expect("they go");
+    assert!(left.directory().find_policies(&first.key).is_none());
+    assert_eq!(left.directory().policies().count(), 2);
+    // There may be a million who have none.
+    assert!(size_of::<Consumer>() <= 12 * size_of::<usize>(), "{}", size_of::<Consumer>());
+}

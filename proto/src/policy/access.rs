@@ -74,6 +74,15 @@ pub struct AnyAll {
     pub all: Vec<String>,
 }
 
+// === impl AnyAll ===
+
+impl AnyAll {
+    /// Whether nothing is asked.
+    pub fn is_empty(&self) -> bool {
+        self.any.is_empty() && self.all.is_empty()
+    }
+}
+
 // === impl Access ===
 
 impl Access {

@@ -95,7 +95,7 @@ impl Checked {
     pub fn labels(&self) -> &BTreeMap<String, String> {
         match self {
             Checked::Certificate(certificate) => &certificate.labels,
-            Checked::Consumer(consumer) => &consumer.labels,
+            Checked::Consumer(consumer) => consumer.labels(),
             Checked::Keyring(keyring) => &keyring.labels,
             Checked::Policy(policy) => &policy.labels,
             Checked::Route(route) => &route.labels,
@@ -115,8 +115,10 @@ impl Checked {
         };
         match self {
             // What a test expects need not be there: then it is broken, and that is told.
-            Checked::Certificate(_) | Checked::Consumer(_) | Checked::Keyring(_) => Vec::new(),
-            Checked::Test(_) => Vec::new(),
+            Checked::Certificate(_) | Checked::Keyring(_) | Checked::Test(_) => Vec::new(),
+            Checked::Consumer(consumer) => {
+                consumer.policies.as_ref().map_or(Vec::new(), |policies| attached(&policies.attachments))
+            }
             Checked::Policy(policy) => {
                 policy.reference().into_iter().map(|(key, pointer)| (key, pointer.to_string())).collect()
             }

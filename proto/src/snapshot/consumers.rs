@@ -1,17 +1,39 @@
 //! Consumers in a configuration: no two have the same key or id, and their keys are digested with the keyring that is
 //! there.
 
-use super::Snapshot;
+use super::{Checked, Snapshot};
 use crate::{
-    consumer::{Consumer, Directory},
+    consumer::{Consumer, Directory, OwnPolicies, PoliciesKey},
+    explain::Description,
     invalid::{Faults, Invalid},
     keyring::{self, Keyring},
     name::Name,
     pb,
+    policy::Attachment,
     resource::{Change, Kind, ResourceKey},
 };
 use prost::Message;
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+
+/// The policies of consumers that were checked together: those who have the same share them, for there may be a million.
+#[derive(Default)]
+pub(super) struct Lists(HashMap<PoliciesKey, Arc<OwnPolicies>>);
+
+// === impl Lists ===
+
+impl Lists {
+    /// Has it share what others have, or had before.
+    pub(super) fn share(&mut self, checked: &mut Checked, before: &Directory) {
+        let Checked::Consumer(consumer) = checked else { return };
+        // Nobody else has it yet.
+        let Some(policies) = Arc::get_mut(consumer).and_then(|consumer| consumer.policies.as_mut()) else { return };
+        let known = || before.find_policies(&policies.key).unwrap_or(policies).clone();
+        *policies = self.0.entry(policies.key).or_insert_with(known).clone();
+    }
+}
 
 impl Snapshot {
     /// Who has which API key and which id.
@@ -22,6 +44,12 @@ impl Snapshot {
     /// The consumer of a name.
     pub fn consumer(&self, name: &Name) -> Option<&Arc<Consumer>> {
         self.get(&ResourceKey::new(Kind::Consumer, name.clone()))?.checked.as_consumer()
+    }
+
+    /// Notes that a request is said to be a consumer's whom there is not.
+    pub fn check_given(&self, request: &Description, faults: &mut Faults) {
+        let Some(name) = request.consumer.as_ref().filter(|name| self.consumer(name).is_none()) else { return };
+        faults.note_at("consumer", format!("no consumer is named {:?}", name.as_str()));
     }
 
     // With what the keys of consumers are digested once the changes are made.
@@ -89,6 +117,30 @@ impl Snapshot {
             invalid.push(Invalid { resource: Some(key.clone()), pointer, detail });
         }
         self.directory = Arc::new(directory);
+    }
+
+    // Notes policies that stand by `ref` where they cannot: at consumers that were touched, and those that were touched.
+    pub(super) fn check_policies_of_consumers(&self, touched: &BTreeSet<ResourceKey>, invalid: &mut Vec<Invalid>) {
+        for key in touched {
+            let Some(entry) = self.get(key) else { continue };
+            if let Some(policies) = entry.checked.as_consumer().and_then(|consumer| consumer.policies.as_ref()) {
+                for (at, attachment) in policies.attachments.iter().enumerate() {
+                    let Attachment::Ref(name) = attachment else { continue };
+                    if let Some(why) = self.policy(name).and_then(|policy| policy.kind.unfit_for_consumers()) {
+                        let pointer = format!("/policies/{at}/ref");
+                        invalid.push(Invalid { resource: Some(key.clone()), pointer, detail: why });
+                    }
+                }
+            }
+            let Some(why) = entry.checked.as_policy().and_then(|policy| policy.kind.unfit_for_consumers()) else {
+                continue;
+            };
+            let is_left = |referrer: &&ResourceKey| referrer.kind == Kind::Consumer && !touched.contains(referrer);
+            if let Some(referrer) = self.referrers(key).find(is_left) {
+                let detail = format!("{referrer} refers to it, but {why}");
+                invalid.push(Invalid { resource: Some(key.clone()), pointer: String::new(), detail });
+            }
+        }
     }
 }
 

@@ -26,8 +26,7 @@ fn filter(policy: &Value) -> JwtFilter {
     let message: pb::Policy = json::read_as("Policy", &json!({"name": "p", "jwt": policy}), &mut faults);
     let policy = Policy::check(&message, &mut faults).unwrap();
     assert_eq!(faults.count(), 0);
-    let attached =
-        Attached { place: Place::Global, owner: None, route: None, variables: &[], asks: None, policy: &policy };
+    let attached = Attached { place: Place::Global, owner: None, route: None, asks: None, policy: &policy };
     let proto::policy::PolicyKind::Jwt(jwt) = &policy.kind else { panic!("another kind") };
     JwtFilter::build(&attached, jwt, &States::default())
 }
