@@ -103,7 +103,7 @@ fn a_key_opens_where_it_is_read_and_nobody_behind_sees_it() {
     });
     // Not even where the operator has the header logged.
     assert!(!lines.contains("almost-a-key") && lines.contains("[redacted]"), "{lines}");
-    assert!(!lines.contains(&key) && lines.contains("\"user.id\":\"acme/billing\""), "{lines}");
+    assert!(!lines.contains(&key) && lines.contains("\"user.id\":\"acme/billing\",\"consumer\":\"acme\""), "{lines}");
     let refused = lines.lines().filter(|line| line.contains("api_key_invalid")).count();
     assert_eq!(refused, 4, "{lines}");
     // What a node would do with a key is told without sending it.

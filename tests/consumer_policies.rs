@@ -184,9 +184,16 @@ fn what_a_consumers_policies_would_do_is_told() {
     let (control_plane, node) = start(&body);
     assert_eq!(ask(&node, "/", "acme").status, 403);
     assert_eq!(ask(&node, "/", "zenith").status, 200);
-    let counted =
-        "portico_policy_decisions_total{policy=\"tried\",kind=\"access\",decision=\"shadowed\",reason=\"forbidden\"} 1";
-    assert!(node.metrics().contains(counted), "{}", node.metrics());
+    let metrics = node.metrics();
+    for (consumer, policy, made) in [("acme", "gold", "refused"), ("zenith", "tried", "shadowed")] {
+        let what = format!("policy=\"{policy}\",kind=\"access\",decision=\"{made}\",reason=\"forbidden\"");
+        for counted in [
+            format!("portico_policy_decisions_total{{{what}}} 1\n"),
+            format!("portico_consumer_decisions_total{{consumer=\"{consumer}\",{what}}} 1\n"),
+        ] {
+            assert!(metrics.contains(&counted), "{counted}: {metrics}");
+        }
+    }
 
     let explain =
         |request: Value| control_plane.admin.send("POST", "/v1/explain", Some(&json!({ "request": request })));

@@ -292,8 +292,9 @@ impl Record {
         if let Some((reason, fault)) = self.failure {
             counters.fail(upstream, reason, fault);
         }
+        let consumer = context.consumer();
         for decision in &context.decisions {
-            counters.decide(decision);
+            counters.decide(decision, consumer.as_ref().map(|consumer| &consumer.name));
         }
         count(&counters.retries, u64::from(self.attempts.retries()));
         counters.in_flight.set(counters.in_flight.get().saturating_sub(1));
@@ -331,6 +332,7 @@ impl Record {
             reason: self.failure.map(|(reason, _)| reason),
             decisions: &context.decisions,
             subject: context.principals.iter().next().map(|principal| &*principal.subject),
+            consumer: consumer.as_ref().map(|consumer| consumer.name.as_str()),
             revision: self.revision,
         };
         self.telling(|telling| self.local.log.write(now, telling.log.as_deref(), &line));

@@ -82,6 +82,9 @@ fn server(record: &Record, end: &End<'_>, clock: &Clock) -> Span {
     if let Some(principal) = context.principals.iter().next() {
         attributes.push(("user.id", text(principal.subject.as_bytes())));
     }
+    if let Some(consumer) = context.consumer() {
+        attributes.push(("portico.consumer", consumer.name.to_string().into()));
+    }
     let is_error = end.status >= 500;
     if is_error {
         attributes.push(("error.type", end.reason.map_or_else(|| status_text(end.status), Text::from).into()));

@@ -1,6 +1,7 @@
 //! What is scraped by Prometheus, and sent to an OpenTelemetry collector.
 
 use crate::{
+    context::Decision,
     issuer_keys::IssuerKeys,
     limiter::{Limiter, LimiterFigures},
     remote::Figures,
@@ -232,14 +233,24 @@ impl Metrics {
     fn encode_decisions(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let help = "Requests that a policy refused, or would have where it is only tried out (shadowed), by reason";
         let mut family = encoder.encode_descriptor("portico_policy_decisions", help, None, MetricType::Counter)?;
-        for (decision, n) in &self.counts.decisions {
-            let (policy, made) = (decision.policy.as_str(), if decision.shadow { "shadowed" } else { "refused" });
-            let labels = [("policy", policy), ("kind", decision.kind), ("decision", made), ("reason", decision.reason)];
-            ConstCounter::new(*n).encode(family.encode_family(&labels)?)?;
+        let decided = &self.counts.decisions;
+        for (decision, times) in decided.iter() {
+            ConstCounter::new(times.all).encode(family.encode_family(&told(decision))?)?;
         }
-        if self.counts.other_decisions > 0 {
+        if decided.others > 0 {
             let labels = [("policy", "_OTHER"), ("kind", "_OTHER"), ("decision", "_OTHER"), ("reason", "_OTHER")];
-            ConstCounter::new(self.counts.other_decisions).encode(family.encode_family(&labels)?)?;
+            ConstCounter::new(decided.others).encode(family.encode_family(&labels)?)?;
+        }
+        let help = "Those of them that consumers made, by consumer; where there are many, the later ones are _OTHER";
+        let mut family = encoder.encode_descriptor("portico_consumer_decisions", help, None, MetricType::Counter)?;
+        for (decision, times) in decided.iter() {
+            let others = ("_OTHER", times.of_others);
+            let each = times.by_consumer.iter().map(|(consumer, n)| (consumer.as_str(), *n));
+            for (consumer, n) in each.chain([others].into_iter().filter(|(_, n)| *n > 0)) {
+                let [policy, kind, made, reason] = told(decision);
+                let labels = [("consumer", consumer), policy, kind, made, reason];
+                ConstCounter::new(n).encode(family.encode_family(&labels)?)?;
+            }
         }
         Ok(())
     }
@@ -325,6 +336,11 @@ fn encode(histogram: &Histogram, mut encoder: MetricEncoder<'_>) -> fmt::Result 
     let buckets: Vec<(f64, u64)> = bounds.zip(histogram.buckets).collect();
     let none: NoExemplars<'_> = None;
     encoder.encode_histogram(histogram.sum as f64 / 1e6, histogram.count(), &buckets, none)
+}
+
+fn told(decision: &Decision) -> [(&'static str, &str); 4] {
+    let (policy, made) = (decision.policy.as_str(), if decision.shadow { "shadowed" } else { "refused" });
+    [("policy", policy), ("kind", decision.kind), ("decision", made), ("reason", decision.reason)]
 }
 
 fn labels((upstream, endpoint): &(String, String)) -> [(&'static str, &str); 2] {

@@ -1,6 +1,9 @@
 //! Counters of one worker, in cells that only it touches, and their sum over all workers.
 
+mod decided;
+
 use crate::{context::Decision, error::Fault};
+use decided::Decided;
 use foldhash::HashMap;
 use http::Method;
 use proto::name::Name;
@@ -19,9 +22,6 @@ pub(crate) const BUCKETS: [u32; 14] = [
 /// The most routes that have series of their own; the others share one.
 const MAX_ROUTES: usize = 2_000;
 
-/// The most decisions of policies that are told apart; what comes later is counted as one.
-const MAX_DECISIONS: usize = 2_000;
-
 /// How many requests failed, by upstream, reason and fault.
 pub(crate) type Failures = BTreeMap<(Option<Name>, &'static str, Fault), u64>;
 
@@ -34,9 +34,7 @@ pub(crate) struct Counters {
     upstreams: RefCell<HashMap<Name, Rc<CallSeries>>>,
     other_upstreams: Rc<CallSeries>,
     failures: RefCell<Failures>,
-    decisions: RefCell<BTreeMap<Decision, u64>>,
-    /// Decisions of too many policies to tell apart.
-    other_decisions: Cell<u64>,
+    decisions: RefCell<Decided>,
     /// How late the worker's clock was.
     pub(crate) lag: RefCell<Histogram>,
     /// Requests that have no answer yet, or not all of it.
@@ -130,8 +128,7 @@ pub(crate) struct Counts {
     pub(crate) lag: Histogram,
     pub(crate) in_flight: u64,
     pub(crate) failures: Failures,
-    pub(crate) decisions: BTreeMap<Decision, u64>,
-    pub(crate) other_decisions: u64,
+    pub(crate) decisions: Decided,
     pub(crate) retries: u64,
     pub(crate) mirrored: [u64; Mirrored::ALL.len()],
     pub(crate) panics: u64,
@@ -194,16 +191,9 @@ impl Counters {
         *failures.entry((upstream, reason, fault)).or_default() += 1;
     }
 
-    /// Counts a request that a policy refused, or would have.
-    pub(crate) fn decide(&self, decision: &Decision) {
-        let mut decisions = self.decisions.borrow_mut();
-        if let Some(n) = decisions.get_mut(decision) {
-            *n += 1;
-        } else if decisions.len() < MAX_DECISIONS {
-            decisions.insert(decision.clone(), 1);
-        } else {
-            count(&self.other_decisions, 1);
-        }
+    /// Counts a request, maybe a consumer's, that a policy refused, or would have.
+    pub(crate) fn decide(&self, decision: &Decision, consumer: Option<&Name>) {
+        self.decisions.borrow_mut().note(decision, consumer);
     }
 
     /// A copy for whoever scrapes.
@@ -217,7 +207,6 @@ impl Counters {
             in_flight: self.in_flight.get(),
             failures: self.failures.borrow().clone(),
             decisions: self.decisions.borrow().clone(),
-            other_decisions: self.other_decisions.get(),
             retries: self.retries.get(),
             mirrored: std::array::from_fn(|at| self.mirrored[at].get()),
             panics: self.panics.get(),
@@ -385,10 +374,7 @@ impl Counts {
         for (key, n) in other.failures {
             *self.failures.entry(key).or_default() += n;
         }
-        for (decision, n) in other.decisions {
-            *self.decisions.entry(decision).or_default() += n;
-        }
-        self.other_decisions += other.other_decisions;
+        self.decisions.add(other.decisions);
         self.retries += other.retries;
         self.mirrored.iter_mut().zip(other.mirrored).for_each(|(count, n)| *count += n);
         self.panics += other.panics;

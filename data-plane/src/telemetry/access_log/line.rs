@@ -59,6 +59,7 @@ pub(crate) struct Line<'a> {
     pub(crate) reason: Option<&'a str>,
     pub(crate) decisions: &'a [Decision],
     pub(crate) subject: Option<&'a str>,
+    pub(crate) consumer: Option<&'a str>,
     pub(crate) revision: u64,
 }
 
@@ -186,6 +187,7 @@ impl Line<'_> {
                 let subject = self.subject.map(str::as_bytes);
                 return told(subject, |subject| escape(&subject[..subject.len().min(MAX_TOLD)], pen));
             }
+            LogField::Consumer => return told(self.consumer, |consumer| plain(consumer, pen)),
             LogField::Received => number(self.received, pen),
             LogField::Sent => number(self.sent, pen),
             LogField::Retries => number(self.retries.into(), pen),
@@ -281,6 +283,7 @@ pub(super) mod tests {
             reason: None,
             decisions: &[],
             subject: None,
+            consumer: None,
             revision: 4,
         }
     }

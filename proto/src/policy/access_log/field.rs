@@ -94,6 +94,8 @@ fields! {
     Shadowed = "shadowed" text,
     /// Whose it is, as a policy proved it.
     Subject = "user.id" text,
+    /// The consumer whose it is.
+    Consumer = "consumer" text,
     /// Bytes of the request's body.
     Received = "http.request.body.size" number,
     /// Bytes of the answer's body.
