@@ -176,10 +176,18 @@ fn a_server_that_does_not_answer_does_what_the_policy_says() {
     eventually("the requests are logged", || {
         let lines = std::fs::read_to_string(&log).ok()?;
         let lines: Vec<Value> = lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        let passed = lines.iter().filter(|line| line["shadowed"] == "guarded:ext_auth_unavailable").count();
+        let passed = lines.iter().filter(|line| line["failed_open"] == "guarded:ext_auth_unavailable").count();
+        assert!(lines.iter().all(|line| line["shadowed"].is_null()), "{lines:?}");
         let refused = lines.iter().filter(|line| line["policy"] == "guarded").count();
         (passed == 4 && refused == 4).then_some(())
     });
+    let metrics = node.metrics();
+    for made in ["failed_open", "refused"] {
+        let counted = format!(
+            "portico_policy_decisions_total{{policy=\"guarded\",kind=\"ext_auth\",decision=\"{made}\",reason=\"ext_auth_unavailable\"}} 4\n"
+        );
+        assert!(metrics.contains(&counted), "{metrics}");
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ mod whole;
 pub(crate) use body::RequestBody;
 pub(crate) use certificate::{ClientAuth, ClientCertificate};
 pub(crate) use cookie::{cookie, strip_cookie};
-pub(crate) use decision::Decision;
+pub(crate) use decision::{Decision, Made};
 pub(crate) use header_change::{HeaderChange, Placing};
 pub(crate) use hop::{is_forwarding, is_hop_by_hop, strip_hop_by_hop, strip_known, strip_named, strip_untrailable};
 pub(crate) use identity::{is_identity, remove_alike, strip_identity};

@@ -1,4 +1,4 @@
-//! What policies said of a request that they refused, or would have refused.
+//! What policies said of a request that they refused, would have refused, or let pass because they had to.
 
 use proto::name::Name;
 
@@ -11,6 +11,30 @@ pub(crate) struct Decision {
     pub(crate) kind: &'static str,
     /// The refusal's.
     pub(crate) reason: &'static str,
-    /// Whether the policy is only tried out, and so the request went on.
-    pub(crate) shadow: bool,
+    /// What became of it.
+    pub(crate) made: Made,
+}
+
+/// What becomes of a request that a policy has something against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Made {
+    /// It is refused.
+    Refused,
+    /// It goes on, for the policy is only tried out.
+    Shadowed,
+    /// It goes on, for whom the policy asks did not answer, and the policy says that this is to stop nobody.
+    FailedOpen,
+}
+
+// === impl Made ===
+
+impl Made {
+    /// The label in metrics.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Made::Refused => "refused",
+            Made::Shadowed => "shadowed",
+            Made::FailedOpen => "failed_open",
+        }
+    }
 }

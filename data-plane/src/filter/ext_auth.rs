@@ -13,7 +13,7 @@ use super::{
     verdict::{Said, Verdict},
 };
 use crate::{
-    context::{Context, Decision, HeaderChange, Placing, X_REQUEST_ID},
+    context::{Context, Decision, HeaderChange, Made, Placing, X_REQUEST_ID},
     error::{Fault, Refusal},
     pool::{DownloadBody, Pool},
 };
@@ -81,9 +81,8 @@ impl ExtAuthFilter {
             match judged {
                 Ok(()) => Said::Continue,
                 Err(Unanswered) if self.policy.fails_open => {
-                    // On record all the same, as what would have been refused.
-                    let (policy, kind) = (self.name.clone(), "ext_auth");
-                    context.decisions.push(Decision { policy, kind, reason: UNAVAILABLE, shadow: true });
+                    let (policy, kind, made) = (self.name.clone(), "ext_auth", Made::FailedOpen);
+                    context.decisions.push(Decision { policy, kind, reason: UNAVAILABLE, made });
                     match Changes::default().apply(&self.policy, context, self.address()) {
                         Ok(()) => Said::Continue,
                         Err(Unanswered) => Said::Refuse(Box::new(unavailable())),

@@ -16,7 +16,7 @@ use super::{
     verdict::{Challenge, Said, Verdict},
 };
 use crate::{
-    context::{Answer, Context, Decision, Peer, Reading, RequestBody},
+    context::{Answer, Context, Decision, Made, Peer, Reading, RequestBody},
     error::{Error, Refusal},
     pool::{Pool, Upstreams},
     states::States,
@@ -332,7 +332,8 @@ impl Acting {
     // It is on record; tried out, it is not more than that.
     fn decide(&self, error: Error, context: &mut Context) -> Result<(), Error> {
         let Acting { policy, kind, shadow, .. } = self;
-        context.decisions.push(Decision { policy: policy.clone(), kind, reason: error.reason(), shadow: *shadow });
+        let made = if *shadow { Made::Shadowed } else { Made::Refused };
+        context.decisions.push(Decision { policy: policy.clone(), kind, reason: error.reason(), made });
         if *shadow { Ok(()) } else { Err(error) }
     }
 }

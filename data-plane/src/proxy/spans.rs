@@ -6,7 +6,7 @@
 
 use super::record::Record;
 use crate::{
-    context::TRACESTATE,
+    context::{Made, TRACESTATE},
     pool::{Try, TryEnd},
     telemetry::{counters::method_label, version_label},
 };
@@ -76,7 +76,11 @@ fn server(record: &Record, end: &End<'_>, clock: &Clock) -> Span {
     }
     attributes.extend(end.reason.map(|reason| ("portico.reason", reason.into())));
     for decision in &context.decisions {
-        let key = if decision.shadow { "portico.policy.shadowed" } else { "portico.policy.refused" };
+        let key = match decision.made {
+            Made::Refused => "portico.policy.refused",
+            Made::Shadowed => "portico.policy.shadowed",
+            Made::FailedOpen => "portico.policy.failed_open",
+        };
         attributes.push((key, format!("{}:{}", decision.policy.as_str(), decision.reason).into()));
     }
     if let Some(principal) = context.principals.iter().next() {

@@ -231,7 +231,7 @@ impl Metrics {
     }
 
     fn encode_decisions(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "Requests that a policy refused, or would have where it is only tried out (shadowed), by reason";
+        let help = "Requests that a policy refused, would have if it were not tried out (shadowed), or let pass unasked (failed_open)";
         let mut family = encoder.encode_descriptor("portico_policy_decisions", help, None, MetricType::Counter)?;
         let decided = &self.counts.decisions;
         for (decision, times) in decided.iter() {
@@ -339,7 +339,7 @@ fn encode(histogram: &Histogram, mut encoder: MetricEncoder<'_>) -> fmt::Result 
 }
 
 fn told(decision: &Decision) -> [(&'static str, &str); 4] {
-    let (policy, made) = (decision.policy.as_str(), if decision.shadow { "shadowed" } else { "refused" });
+    let (policy, made) = (decision.policy.as_str(), decision.made.as_str());
     [("policy", policy), ("kind", decision.kind), ("decision", made), ("reason", decision.reason)]
 }
 

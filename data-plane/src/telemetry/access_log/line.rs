@@ -6,7 +6,7 @@ use super::{
     pen::{Pen, Short},
 };
 use crate::{
-    context::{Decision, hex},
+    context::{Decision, Made, hex},
     json,
     pool::Phases,
     telemetry::version_label,
@@ -179,10 +179,11 @@ impl Line<'_> {
             LogField::Endpoint => return told(self.endpoint, |endpoint| escape(endpoint.as_bytes(), pen)),
             LogField::Reason => return told(self.reason, |reason| plain(reason, pen)),
             LogField::Policy => {
-                let refused = self.decisions.iter().find(|decision| !decision.shadow);
+                let refused = self.decisions.iter().find(|decision| decision.made == Made::Refused);
                 return told(refused, |decision| plain(decision.policy.as_str(), pen));
             }
-            LogField::Shadowed => return shadowed(self.decisions, pen),
+            LogField::Shadowed => return let_pass(self.decisions, Made::Shadowed, pen),
+            LogField::FailedOpen => return let_pass(self.decisions, Made::FailedOpen, pen),
             LogField::Subject => {
                 let subject = self.subject.map(str::as_bytes);
                 return told(subject, |subject| escape(&subject[..subject.len().min(MAX_TOLD)], pen));
@@ -219,9 +220,9 @@ fn number(number: u64, pen: &mut Pen<'_>) {
     }
 }
 
-fn shadowed(decisions: &[Decision], pen: &mut Pen<'_>) -> bool {
+fn let_pass(decisions: &[Decision], made: Made, pen: &mut Pen<'_>) -> bool {
     let mut between: &[u8] = b"";
-    for decision in decisions.iter().filter(|decision| decision.shadow) {
+    for decision in decisions.iter().filter(|decision| decision.made == made) {
         // None has a character that would have to be escaped.
         for text in [between, decision.policy.as_str().as_bytes(), b":", decision.reason.as_bytes()] {
             pen.text(text);

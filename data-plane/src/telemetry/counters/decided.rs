@@ -76,9 +76,10 @@ impl Decided {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::context::Made;
 
     fn decision(policy: &str) -> Decision {
-        Decision { policy: Name::parse(policy).unwrap(), kind: "access", reason: "forbidden", shadow: true }
+        Decision { policy: Name::parse(policy).unwrap(), kind: "access", reason: "forbidden", made: Made::Shadowed }
     }
 
     fn consumer(n: usize) -> Name {

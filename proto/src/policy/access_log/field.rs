@@ -92,6 +92,8 @@ fields! {
     Policy = "policy" text,
     /// The policies that would have refused it, were they not only tried out: each with its reason, `name:reason`.
     Shadowed = "shadowed" text,
+    /// The policies that let it pass because whom they ask did not answer, in the same form.
+    FailedOpen = "failed_open" text,
     /// Whose it is, as a policy proved it.
     Subject = "user.id" text,
     /// The consumer whose it is.
