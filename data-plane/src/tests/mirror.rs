@@ -173,4 +173,7 @@ fn as_many_are_copied_as_was_said_and_as_there_is_room_for() {
         assert_eq!(client.response().status(), 200);
     }
     node.await_counts(|counts| result(counts, Mirrored::Busy) >= 12);
+    // Its copies hold their places until it has ended.
+    drop(client);
+    node.drain(DEADLINE).join().unwrap();
 }
