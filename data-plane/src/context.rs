@@ -30,7 +30,7 @@ pub(crate) use whole::{Reading, Whole};
 use crate::{
     consumers::Consumers,
     limiter::{Allowance, Taken},
-    principal::{Principals, Whom},
+    principal::Principals,
     wire::Wire,
 };
 use bytes::Bytes;
@@ -193,12 +193,8 @@ impl Context {
     }
 
     /// Which consumer's request it is: the first of all who are proven.
-    pub(crate) fn consumer(&self) -> Option<Arc<Consumer>> {
-        self.principals.iter().find_map(|principal| match &principal.consumer {
-            Whom::Nobody => None,
-            Whom::Known(consumer) => Some(consumer.clone()),
-            Whom::Called(id) => self.consumers.find_id(id),
-        })
+    pub(crate) fn consumer(&self) -> Option<&Arc<Consumer>> {
+        self.principals.consumer(|id| self.consumers.find_id(id))
     }
 
     /// The path.

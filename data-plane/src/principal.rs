@@ -2,7 +2,7 @@
 //! client only claims ever gets here.
 
 use proto::{claims::Claims, consumer::Consumer, name::Name};
-use std::{rc::Rc, sync::Arc};
+use std::{cell::OnceCell, rc::Rc, sync::Arc};
 
 /// Somebody whose request it is, as one policy proved it.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub(crate) struct Principals {
     // Hardly ever there are more, and what is known of a token that was seen before is shared, not made anew.
     first: Option<Rc<Principal>>,
     more: Vec<Rc<Principal>>,
+    // Which consumer they are, once somebody has asked: the same to the end, also when the configuration changes.
+    consumer: OnceCell<Option<Arc<Consumer>>>,
 }
 
 // === impl Principal ===
@@ -71,14 +73,68 @@ impl Principals {
 
     /// One more is known.
     pub(crate) fn add(&mut self, principal: Rc<Principal>) {
+        // The first who is a consumer counts, so only who is none yet can become one.
+        if matches!(self.consumer.get(), Some(None)) {
+            self.consumer.take();
+        }
         match self.first {
             None => self.first = Some(principal),
             Some(_) => self.more.push(principal),
         }
     }
 
+    /// Which consumer they are: the first of all who is one. `called` knows whom others call so.
+    pub(crate) fn consumer(&self, called: impl Fn(&str) -> Option<Arc<Consumer>>) -> Option<&Arc<Consumer>> {
+        let find = |principal: &Rc<Principal>| match &principal.consumer {
+            Whom::Nobody => None,
+            Whom::Known(consumer) => Some(consumer.clone()),
+            Whom::Called(id) => called(id),
+        };
+        self.consumer.get_or_init(|| self.iter().find_map(find)).as_ref()
+    }
+
     /// All, in the order in which they were proven.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Rc<Principal>> {
         self.first.iter().chain(&self.more)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proto::{consumer::Consumer, invalid::Faults, pb};
+
+    fn consumer(name: &str) -> Arc<Consumer> {
+        let message = pb::Consumer { name: name.into(), ..pb::Consumer::default() };
+        Arc::new(Consumer::check(&message, &mut Faults::default()).unwrap())
+    }
+
+    fn principal(consumer: Whom) -> Rc<Principal> {
+        let known = Principal::new("jwt", Name::parse("p").unwrap(), "ann".into());
+        Rc::new(Principal { consumer, ..known })
+    }
+
+    #[test]
+    fn the_first_who_is_a_consumer_is_looked_up_once() {
+        let looked = std::cell::Cell::new(0);
+        let find = |id: &str| {
+            looked.set(looked.get() + 1);
+            (id == "known").then(|| consumer("acme"))
+        };
+        let mut principals = Principals::default();
+        assert!(principals.consumer(find).is_none());
+        principals.add(principal(Whom::Called("stranger".into())));
+        assert!(principals.consumer(find).is_none() && principals.consumer(find).is_none());
+        assert_eq!(looked.get(), 1);
+        principals.add(principal(Whom::Called("known".into())));
+        principals.add(principal(Whom::Known(consumer("later"))));
+        for _ in 0..2 {
+            assert_eq!(principals.consumer(find).unwrap().name.as_str(), "acme");
+        }
+        assert_eq!(looked.get(), 3, "the stranger again, and whom the second is");
+        let before = principals.clone();
+        principals = Principals::default();
+        assert!(principals.consumer(find).is_none());
+        assert_eq!(before.consumer(find).unwrap().name.as_str(), "acme");
     }
 }

@@ -49,7 +49,7 @@ impl Scope for Values<'_> {
             Reference::Header(name) if name == "host" => Cow::Borrowed(context.host.value().as_bytes()),
             Reference::Header(name) => Cow::Borrowed(context.headers.get(name)?.as_bytes()),
             Reference::Claims(names) => return claim(context, names),
-            Reference::ConsumerName => Cow::Owned(context.consumer()?.name.as_str().into()),
+            Reference::ConsumerName => Cow::Borrowed(context.consumer()?.name.as_str().as_bytes()),
             // Only what answers one knows it; only a composition knows its parts.
             Reference::Error(_) | Reference::Part { .. } | Reference::Item(_) => return None,
             Reference::ClientAddress => Cow::Owned(context.client.to_string().into_bytes()),

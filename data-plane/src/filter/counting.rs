@@ -68,8 +68,7 @@ impl Counting {
         let mut key = self.begun.clone();
         if self.personal {
             // It is known, or the policy would not be asked.
-            let consumer = context.consumer();
-            key = key.part(consumer.as_ref().map_or("", |consumer| consumer.name.as_str()).as_bytes());
+            key = key.part(context.consumer().map_or("", |consumer| consumer.name.as_str()).as_bytes());
         }
         for part in &self.key.parts {
             key = match (part, value(part, context)) {
@@ -96,7 +95,7 @@ fn value<'c>(part: &KeyPart, context: &'c Context) -> Option<Cow<'c, [u8]>> {
         KeyPart::Header(name) => context.header(name),
         KeyPart::Cookie(name) => cookie(&context.headers, name).map(Cow::Borrowed),
         KeyPart::Query(name) => parameter(context.target.query()?, name).map(Cow::Owned),
-        KeyPart::Consumer => Some(Cow::Owned(context.consumer()?.name.as_str().as_bytes().to_vec())),
+        KeyPart::Consumer => Some(Cow::Borrowed(context.consumer()?.name.as_str().as_bytes())),
         KeyPart::Claim(path) => {
             let claim = context.principals.iter().find_map(|principal| path.find(&principal.claims))?;
             match claim {
