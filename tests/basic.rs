@@ -69,6 +69,13 @@ fn a_password_lets_in_and_nothing_that_is_like_it() {
         assert_eq!(reason(&with(&node, credentials)).0, "unauthenticated", "{credentials:?}");
     }
 
+    // Three of them had the right one, and it was checked once; what can be no credentials is not looked for.
+    let metrics = node.metrics();
+    for counted in ["lookups_total{result=\"hit\"} 2\n", "lookups_total{result=\"miss\"} 6\n"] {
+        assert!(metrics.contains(&format!("portico_password_{counted}")), "{metrics}");
+    }
+    assert!(metrics.contains("portico_passwords_known 1.0\n"), "{metrics}");
+
     // The log knows who, and nobody is told the hash.
     eventually("the request is logged", || {
         let lines = std::fs::read_to_string(&log).ok()?;

@@ -107,6 +107,12 @@ fn the_issuer_says_which_token_is_good_and_is_asked_once() {
         assert_eq!(reason(&with(&node, credentials)), (401, "unauthenticated".into()), "{credentials:?}");
     }
     assert_eq!(seen.lock().unwrap().len(), 8);
+    let metrics = node.metrics();
+    for counted in ["hit\"} 10\n", "miss\"} 9\n"] {
+        let counted = format!("portico_introspection_lookups_total{{policy=\"tokens\",result=\"{counted}");
+        assert!(metrics.contains(&counted), "{counted}: {metrics}");
+    }
+    assert!(metrics.contains("portico_introspections_known{policy=\"tokens\"} 9.0\n"), "{metrics}");
     assert!(!control_plane.admin.get("/v1/policies/tokens").to_string().contains("hush"));
 }
 

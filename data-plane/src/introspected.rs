@@ -3,9 +3,9 @@
 //! Tokens themselves are not kept, only digests of them. What was said of tokens that are good and of others is kept
 //! apart: whoever sends invented ones pushes out no good one.
 
-use crate::states::States;
+use crate::{states::States, telemetry::counters::CacheCounts};
 use foldhash::HashMap;
-use proto::claims::Claims;
+use proto::{claims::Claims, name::Name};
 use sha2::{Digest as _, Sha256};
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -15,6 +15,9 @@ use tokio::{sync::watch, time::timeout};
 
 /// The most answers of either kind that are kept.
 const MAX_KEPT: usize = 16 * 1024;
+
+/// What these are, among the states of a node.
+const KIND: &str = "introspection";
 
 /// What an issuer said of a token.
 #[derive(Clone, Debug)]
@@ -31,14 +34,19 @@ pub(crate) enum Said {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Digest([u8; 32]);
 
-/// What was said.
-#[derive(Debug, Default)]
-pub(crate) struct Introspected(Mutex<Held>);
+/// What was said to a policy.
+#[derive(Debug)]
+pub(crate) struct Introspected {
+    policy: Name,
+    held: Mutex<Held>,
+}
 
 #[derive(Debug, Default)]
 struct Held {
     active: HashMap<Digest, (Arc<Claims>, Instant)>,
     inactive: HashMap<Digest, Instant>,
+    hits: u64,
+    misses: u64,
     // Of those that are being asked about.
     asked: HashMap<Digest, watch::Receiver<Option<Said>>>,
 }
@@ -67,14 +75,41 @@ impl Digest {
 // === impl Introspected ===
 
 impl Introspected {
-    /// What was said to the policy of that key.
-    pub(crate) fn inherit(states: &States, key: String) -> Arc<Introspected> {
-        states.inherit("introspection", key, Introspected::default)
+    /// What was said to the policy, asking as it does.
+    pub(crate) fn inherit(states: &States, policy: &Name, asking: &str) -> Arc<Introspected> {
+        states.inherit(KIND, format!("{policy} {asking}"), || Introspected::new(policy.clone()))
     }
 
-    /// What is known of a token.
+    /// What was said to all policies.
+    pub(crate) fn all(states: &States) -> Vec<Arc<Introspected>> {
+        states.of_kind(KIND)
+    }
+
+    fn new(policy: Name) -> Introspected {
+        Introspected { policy, held: Mutex::default() }
+    }
+
+    /// The policy.
+    pub(crate) fn policy(&self) -> &Name {
+        &self.policy
+    }
+
+    /// What is known of the token of a request.
     pub(crate) fn find(&self, digest: &Digest, now: Instant) -> Option<Said> {
-        self.held().find(digest, now)
+        let mut held = self.held();
+        let found = held.find(digest, now);
+        match found {
+            Some(_) => held.hits += 1,
+            None => held.misses += 1,
+        }
+        found
+    }
+
+    /// How many tokens were known, how many not, and of how many something is remembered.
+    pub(crate) fn counts(&self) -> CacheCounts {
+        let held = self.held();
+        let known = (held.active.len() + held.inactive.len()) as u64;
+        CacheCounts { hits: held.hits, misses: held.misses, known }
     }
 
     /// What is said of a token; asked is who has to, and says also how long the answer counts.
@@ -114,7 +149,7 @@ impl Introspected {
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -178,13 +213,17 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
+    fn introspected() -> Introspected {
+        Introspected::new(Name::parse("tokens").unwrap())
+    }
+
     fn good() -> Said {
         Said::Active(Arc::default())
     }
 
     #[tokio::test]
     async fn many_ask_once_and_whoever_leaves_is_replaced() {
-        let introspected = Introspected::default();
+        let introspected = introspected();
         let (digest, asked) = (Digest::of(b"a"), Cell::new(0));
         let ask = || {
             asked.set(asked.get() + 1);
@@ -205,7 +244,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_answer_is_not_kept() {
-        let introspected = Introspected::default();
+        let introspected = introspected();
         for _ in 0..2 {
             let said = introspected.learn(Digest::of(b"a"), LONG, async || (Said::Nothing, LONG)).await;
             assert!(matches!(said, Said::Nothing));
@@ -218,7 +257,7 @@ mod tests {
 
     #[test]
     fn invented_tokens_push_out_no_good_one() {
-        let introspected = Introspected::default();
+        let introspected = introspected();
         let now = Instant::now();
         let mut held = introspected.held();
         held.keep(Digest::of(b"good"), &good(), now + LONG, now);

@@ -3,7 +3,7 @@
 //!
 //! What was wrong is not: whoever guesses fills no memory, and learns nothing by the time an answer takes.
 
-use crate::states::States;
+use crate::{states::States, telemetry::counters::CacheCounts};
 use argon2::{Argon2, PasswordVerifier, password_hash::phc::PasswordHash};
 use aws_lc_rs::{hmac, rand::SystemRandom};
 use foldhash::HashMap;
@@ -28,14 +28,25 @@ const REMEMBERED: Duration = Duration::from_secs(60);
 /// How much of it.
 const MAX_REMEMBERED: usize = 4096;
 
+/// What these are, among the states of a node.
+const KIND: &str = "passwords";
+
 /// What a node's checks of passwords share.
 pub(crate) struct Passwords {
     running: Arc<Semaphore>,
     waiting: AtomicUsize,
-    // By digest, until when.
-    right: Mutex<HashMap<Digest, Instant>>,
+    right: Mutex<Right>,
     // None: there is no randomness, and so nothing is remembered.
     key: Option<hmac::Key>,
+}
+
+/// What was right.
+#[derive(Default)]
+struct Right {
+    // By digest, until when.
+    until: HashMap<Digest, Instant>,
+    hits: u64,
+    misses: u64,
 }
 
 /// A user with a password and the hash that it was checked by, such that nobody can tell them from it.
@@ -59,10 +70,15 @@ struct Place<'p>(&'p Passwords);
 impl Passwords {
     /// Those of the node.
     pub(crate) fn inherit(states: &States) -> Arc<Passwords> {
-        states.inherit("passwords", String::new(), || {
+        states.inherit(KIND, String::new(), || {
             let cores = available_parallelism().map_or(1, NonZero::get);
             Passwords::new((cores / 2).max(1))
         })
+    }
+
+    /// Those of the node, if a policy has any.
+    pub(crate) fn find(states: &States) -> Option<Arc<Passwords>> {
+        states.of_kind(KIND).pop()
     }
 
     fn new(at_once: usize) -> Passwords {
@@ -87,15 +103,25 @@ impl Passwords {
 
     /// Whether it was right a moment ago.
     pub(crate) fn remembers(&self, digest: &Digest, now: Instant) -> bool {
-        self.right().get(digest).is_some_and(|until| *until > now)
+        let mut right = self.right();
+        let remembers = right.holds(digest, now);
+        right.hits += u64::from(remembers);
+        remembers
+    }
+
+    /// How many were remembered, how many had to be checked, and how many are remembered now.
+    pub(crate) fn counts(&self) -> CacheCounts {
+        let right = self.right();
+        CacheCounts { hits: right.hits, misses: right.misses, known: right.until.len() as u64 }
     }
 
     /// Checks a password, in its turn. What was right is remembered, where there is a digest.
     pub(crate) async fn check(&self, password: Vec<u8>, hash: PasswordHash, digest: Option<Digest>) -> Checked {
+        self.right().misses += 1;
         let Some(_place) = Place::take(self) else { return Checked::Busy };
         let Ok(Ok(turn)) = timeout(PATIENCE, self.running.clone().acquire_owned()).await else { return Checked::Busy };
         // Others that sent the same may have been before.
-        if digest.is_some_and(|digest| self.remembers(&digest, Instant::now())) {
+        if digest.is_some_and(|digest| self.right().holds(&digest, Instant::now())) {
             return Checked::Right;
         }
         // It is not called off when the client leaves, and so it keeps its turn.
@@ -114,16 +140,16 @@ impl Passwords {
     }
 
     fn remember(&self, digest: Digest, now: Instant) {
-        let mut right = self.right();
-        if right.len() >= MAX_REMEMBERED {
-            right.retain(|_, until| *until > now);
+        let until = &mut self.right().until;
+        if until.len() >= MAX_REMEMBERED {
+            until.retain(|_, until| *until > now);
         }
-        if right.len() < MAX_REMEMBERED {
-            right.insert(digest, now + REMEMBERED);
+        if until.len() < MAX_REMEMBERED {
+            until.insert(digest, now + REMEMBERED);
         }
     }
 
-    fn right(&self) -> MutexGuard<'_, HashMap<Digest, Instant>> {
+    fn right(&self) -> MutexGuard<'_, Right> {
         self.right.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -131,6 +157,14 @@ impl Passwords {
 impl fmt::Debug for Passwords {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Passwords").finish_non_exhaustive()
+    }
+}
+
+// === impl Right ===
+
+impl Right {
+    fn holds(&self, digest: &Digest, now: Instant) -> bool {
+        self.until.get(digest).is_some_and(|until| *until > now)
     }
 }
 
@@ -193,9 +227,9 @@ mod tests {
         for n in 0..MAX_REMEMBERED + 10 {
             passwords.remember(passwords.digest(&n.to_string(), b"", &hash()).unwrap(), now);
         }
-        assert_eq!(passwords.right().len(), MAX_REMEMBERED);
+        assert_eq!(passwords.counts().known, MAX_REMEMBERED as u64);
         passwords.remember(passwords.digest("late", b"", &hash()).unwrap(), now + REMEMBERED);
-        assert_eq!(passwords.right().len(), 1);
+        assert_eq!(passwords.counts().known, 1);
 
         let places: Vec<Place<'_>> = (0..MAX_WAITING).map_while(|_| Place::take(&passwords)).collect();
         assert_eq!(places.len(), MAX_WAITING);

@@ -70,15 +70,15 @@ impl IntrospectionFilter {
         let name = attached.policy.name.clone();
         // Whoever asks somebody else, or as somebody else, may be told something else.
         let asker = policy.authorization.as_ref().map_or(Digest::of(b""), |value| Digest::of(value.as_bytes()));
-        let key = format!("{name} {} {} {asker:?}", policy.upstream, policy.path);
+        let asking = format!("{} {} {asker:?}", policy.upstream, policy.path);
         let challenge = |more: &str| HeaderValue::try_from(format!("Bearer realm=\"{name}\"{more}"));
         IntrospectionFilter {
             challenge: challenge("").unwrap_or(HeaderValue::from_static("Bearer")),
             invalid: challenge(", error=\"invalid_token\"").unwrap_or(HeaderValue::from_static("Bearer")),
+            introspected: Introspected::inherit(states, &name, &asking),
             name,
             policy: policy.clone(),
             pool: attached.asks.cloned(),
-            introspected: Introspected::inherit(states, key),
         }
     }
 

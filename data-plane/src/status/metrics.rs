@@ -1,10 +1,10 @@
 //! What is scraped by Prometheus, and sent to an OpenTelemetry collector.
 
+mod remembered;
+
 use crate::{
     context::Decision,
-    issuer_keys::IssuerKeys,
     limiter::{Limiter, LimiterFigures},
-    remote::Figures,
     router::Router,
     telemetry::{
         Telemetry,
@@ -18,6 +18,7 @@ use prometheus_client::{
     metrics::{MetricType, counter::ConstCounter, exemplar::Exemplar, gauge::ConstGauge},
     registry::{Registry, Unit},
 };
+use remembered::Remembered;
 use std::{
     collections::{BTreeMap, HashMap},
     fmt::{self, Error},
@@ -30,9 +31,6 @@ const MAX_ENDPOINTS: usize = 2_000;
 
 /// The most certificates that have a gauge of their own.
 const MAX_CERTIFICATES: usize = 2_000;
-
-/// The most places of keys that have series of their own.
-const MAX_KEY_PLACES: usize = 200;
 
 /// One scrape.
 #[derive(Clone, Debug)]
@@ -51,8 +49,7 @@ pub(super) struct Metrics {
     over_budget: Vec<(String, u64)>,
     concurrency: Vec<(String, u32, u32)>,
     circuits: Vec<(String, bool, u64)>,
-    // By place.
-    keys: BTreeMap<String, Figures>,
+    remembered: Remembered,
     limiter: LimiterFigures,
     revision: u64,
     age: Option<Duration>,
@@ -96,8 +93,6 @@ impl Metrics {
         });
         let circuits =
             pools().filter_map(|pool| pool.circuit().map(|(open, openings)| (pool.name().to_string(), open, openings)));
-        let keys = IssuerKeys::all(router.states());
-        let keys = keys.iter().map(|keys| (keys.place(), keys.remote.figures()));
         let config = telemetry.config();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
@@ -105,6 +100,7 @@ impl Metrics {
             (certificate.name.to_string(), certificate.validity().not_after.saturating_sub(seconds))
         });
         Metrics {
+            remembered: Remembered::read(counts.tokens, router.states()),
             counts,
             connections: telemetry.connections().load(Relaxed) as u64,
             endpoints: endpoints.take(MAX_ENDPOINTS).collect(),
@@ -114,7 +110,6 @@ impl Metrics {
             resolutions: resolutions.filter(|(_, _, n)| *n > 0).collect(),
             concurrency: concurrency.collect(),
             circuits: circuits.collect(),
-            keys: keys.take(MAX_KEY_PLACES).collect(),
             over_budget: over_budget.filter(|(_, n)| *n > 0).collect(),
             limiter: router
                 .states()
@@ -255,32 +250,6 @@ impl Metrics {
         Ok(())
     }
 
-    fn encode_tokens(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let tokens = &self.counts.tokens;
-        let help = "Tokens of requests, by whether a worker had checked them before";
-        let mut family = encoder.encode_descriptor("portico_token_lookups", help, None, MetricType::Counter)?;
-        for (result, n) in [("hit", tokens.hits), ("miss", tokens.misses)] {
-            ConstCounter::new(n).encode(family.encode_family(&[("result", result)])?)?;
-        }
-        let help = "Tokens that workers have checked and remember";
-        let family = encoder.encode_descriptor("portico_tokens_known", help, None, MetricType::Gauge)?;
-        ConstGauge::new(tokens.known as f64).encode(family)?;
-        let help = "Loads of the keys of issuers";
-        let mut family = encoder.encode_descriptor("portico_issuer_keys_loads", help, None, MetricType::Counter)?;
-        for (place, figures) in &self.keys {
-            for (result, n) in [("loaded", figures.loaded), ("failed", figures.failed)] {
-                ConstCounter::new(n).encode(family.encode_family(&[("place", place.as_str()), ("result", result)])?)?;
-            }
-        }
-        let help = "How old the keys of issuers are; none are left out";
-        let (name, unit) = ("portico_issuer_keys_age", Unit::Seconds);
-        let mut family = encoder.encode_descriptor(name, help, Some(&unit), MetricType::Gauge)?;
-        for (place, age) in self.keys.iter().filter_map(|(place, figures)| Some((place, figures.age?))) {
-            ConstGauge::new(age.as_secs_f64()).encode(family.encode_family(&[("place", place.as_str())])?)?;
-        }
-        Ok(())
-    }
-
     fn encode_protection(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let help = "Requests to an upstream that bounds them: under way, and waiting for that";
         let mut family = encoder.encode_descriptor("portico_upstream_requests", help, None, MetricType::Gauge)?;
@@ -354,7 +323,7 @@ impl Collector for Metrics {
         self.encode_upstreams(&mut encoder)?;
         self.encode_health(&mut encoder)?;
         self.encode_certificates(&mut encoder)?;
-        self.encode_tokens(&mut encoder)?;
+        self.remembered.encode(&mut encoder)?;
         let counts = &self.counts;
         for (name, help, n) in [
             ("portico_connections_accepted", "Client connections that were accepted", counts.accepted),

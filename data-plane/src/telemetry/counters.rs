@@ -135,17 +135,17 @@ pub(crate) struct Counts {
     pub(crate) accepted: u64,
     pub(crate) refused: u64,
     pub(crate) tunnels: u64,
-    pub(crate) tokens: TokenCounts,
+    pub(crate) tokens: CacheCounts,
 }
 
-/// Tokens that were looked for among those that had been checked.
+/// What was looked for among what is remembered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct TokenCounts {
-    /// Those that were there.
+pub(crate) struct CacheCounts {
+    /// What was there.
     pub(crate) hits: u64,
-    /// Those that were not.
+    /// What was not.
     pub(crate) misses: u64,
-    /// How many are there.
+    /// How much is there.
     pub(crate) known: u64,
 }
 
@@ -214,7 +214,7 @@ impl Counters {
             refused: self.refused.get(),
             tunnels: self.tunnels.get(),
             // They are counted where they are known.
-            tokens: TokenCounts::default(),
+            tokens: CacheCounts::default(),
         };
         let routes = self.routes.borrow();
         let own = routes.iter().map(|(name, series)| (Some(name), series));
@@ -325,6 +325,17 @@ pub(crate) fn method_label(method: &Method) -> &'static str {
     MethodLabel::of(method).0
 }
 
+// === impl CacheCounts ===
+
+impl CacheCounts {
+    /// Adds another's.
+    pub(crate) fn add(&mut self, other: CacheCounts) {
+        self.hits += other.hits;
+        self.misses += other.misses;
+        self.known += other.known;
+    }
+}
+
 // === impl MethodLabel ===
 
 impl MethodLabel {
@@ -381,9 +392,7 @@ impl Counts {
         self.accepted += other.accepted;
         self.refused += other.refused;
         self.tunnels += other.tunnels;
-        self.tokens.hits += other.tokens.hits;
-        self.tokens.misses += other.tokens.misses;
-        self.tokens.known += other.tokens.known;
+        self.tokens.add(other.tokens);
     }
 }
 

@@ -3,7 +3,7 @@
 //! They are known by their SHA-256, and no token is kept. Two tables take turns: when the younger is full, the elder is
 //! forgotten and the younger takes its place; so what is used stays, and there are never more than twice so many.
 
-use crate::{principal::Principal, telemetry::counters::TokenCounts};
+use crate::{principal::Principal, telemetry::counters::CacheCounts};
 use aws_lc_rs::digest::{SHA256, digest};
 use foldhash::{HashMap, HashMapExt};
 use proto::policy::Jwt;
@@ -36,7 +36,7 @@ struct Table {
     // How many bytes its tokens had.
     bytes: usize,
     old: HashMap<Key, Seen>,
-    counts: TokenCounts,
+    counts: CacheCounts,
 }
 
 thread_local! {
@@ -77,8 +77,8 @@ pub(super) fn keep(token: &[u8], seen: Seen) {
 }
 
 /// What this thread has counted.
-pub(crate) fn token_counts() -> TokenCounts {
-    TABLE.with_borrow(|table| TokenCounts { known: (table.young.len() + table.old.len()) as u64, ..table.counts })
+pub(crate) fn token_counts() -> CacheCounts {
+    TABLE.with_borrow(|table| CacheCounts { known: (table.young.len() + table.old.len()) as u64, ..table.counts })
 }
 
 fn key(policy: &Arc<Jwt>, token: &[u8]) -> Key {
@@ -136,7 +136,7 @@ mod tests {
         assert!(!knows(&one, "a", 2, 9), "the keys have changed");
         assert!(!knows(&one, "b", 1, 9), "another token");
         assert!(!knows(&other, "a", 1, 9), "another policy");
-        assert_eq!(token_counts(), TokenCounts { hits: 1, misses: 4, known: 1 });
+        assert_eq!(token_counts(), CacheCounts { hits: 1, misses: 4, known: 1 });
     }
 
     #[test]
