@@ -150,3 +150,52 @@ fn nobody_passes_while_the_issuer_says_nothing() {
     let _service = configure(&control_plane, &issuer, json!({"strip": true}));
     assert_eq!(with(&node, &["Bearer good"]).text(), "none");
 }
+
+#[test]
+fn a_token_is_the_consumers_whom_its_issuer_calls_so() {
+    let control_plane = ControlPlane::start();
+    let node = control_plane.node();
+    let issuer = Upstream::answering(|seen| {
+        let body = String::from_utf8_lossy(&seen.body).into_owned();
+        let mut said = match body.split(['=', '&']).nth(1).unwrap() {
+            "acme" => json!({"sub": "acme"}),
+            "ours" => json!({"sub": "acme", "iss": "https://login.test"}),
+            "others" => json!({"sub": "acme", "iss": "https://another.test"}),
+            "odd" => json!({"sub": "acme", "iss": ["https://login.test"]}),
+            // Of no help where the claim is another.
+            "client" => json!({"client_id": "acme"}),
+            // Ids of others: of a certificate, and of a token of another issuer.
+            "billing" => json!({"sub": "spiffe://prod/billing"}),
+            "whole" => json!({"sub": "https://login.test#acme"}),
+            token => panic!("{token}"),
+        };
+        said["active"] = true.into();
+        answer("200 OK", &said.to_string())
+    });
+    let _service = configure(&control_plane, &issuer, json!({"consumer": "sub", "issuer": "https://login.test"}));
+    let body = json!({
+        "consumers": [
+            {"name": "acme", "ids": ["https://login.test#acme"]},
+            {"name": "billing", "ids": ["spiffe://prod/billing", "acme"]},
+        ],
+        "policies": [{"name": "told", "global": {},
+            "response_headers": {"set": [{"name": "x-is", "value": "{consumer.name}"}]}}],
+    });
+    control_plane.admin.ok("POST", "/v1/apply?wait=all", Some(&body));
+    for (token, consumer) in [
+        ("acme", Some("acme")),
+        ("ours", Some("acme")),
+        ("others", None),
+        ("odd", None),
+        ("client", None),
+        ("billing", None),
+        ("whole", None),
+    ] {
+        let passed = with(&node, &[&format!("Bearer {token}")]);
+        assert_eq!((passed.status, passed.header("x-is")), (200, consumer), "{token}");
+    }
+    // The field that there was is told of, with the one that there is.
+    let old = json!({"global": {}, "introspection": {"upstream": "issuer", "consumers": true}});
+    let refused = control_plane.admin.send("PUT", "/v1/policies/tokens", Some(&old));
+    assert!(refused.status == 422 && refused.text().contains("consumer"), "{}", refused.text());
+}

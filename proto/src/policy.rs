@@ -36,7 +36,7 @@ pub use diagnostics::{Diagnostics, ProxyStatus};
 pub use error_bodies::{ErrorBodies, ErrorBody};
 pub use ext_auth::{ExtAuth, ExtAuthForm, ExtAuthGrpc};
 pub use hsts::Hsts;
-pub use introspection::{Introspection, form};
+pub use introspection::{ConsumerClaim, Introspection, form};
 pub use jwt::{Issuer, Jwt, KeyPlace, Keys, Terms, TokenPlace};
 pub use maintenance::Maintenance;
 pub use rate_limit::{Cost, LimitHeaders, RateLimit, RateWindow};

@@ -44,7 +44,7 @@ impl ClientCertificateFilter {
         };
         let judged = certificate.judge(&self.policy, lent.now, |chain| {
             let subject: Box<str> = self.policy.identify(chain, UnixTime::now())?.into();
-            let consumer = if self.policy.consumers { Whom::Called(subject.clone()) } else { Whom::Nobody };
+            let consumer = if self.policy.consumers { whom(&subject) } else { Whom::Nobody };
             let known = Principal::new("client_certificate", self.name.clone(), subject);
             Ok(Rc::new(Principal { consumer, ..known }))
         });
@@ -56,6 +56,11 @@ impl ClientCertificateFilter {
             Err(distrust) => Verdict::refuse(refusal(distrust)),
         }
     }
+}
+
+// Ids with that character are for tokens, whose issuer stands before it.
+fn whom(subject: &str) -> Whom {
+    if subject.contains('#') { Whom::Nobody } else { Whom::Called(subject.into()) }
 }
 
 fn refusal(distrust: Distrust) -> Refusal {
@@ -81,4 +86,17 @@ fn refusal(distrust: Distrust) -> Refusal {
     };
     let challenges = (status == StatusCode::UNAUTHORIZED).then_some((header::WWW_AUTHENTICATE, CHALLENGE));
     Refusal { status, fault: Fault::Client, reason, detail: detail.into(), headers: challenges.into_iter().collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_no_token() {
+        assert!(matches!(whom("spiffe://prod/billing"), Whom::Called(id) if &*id == "spiffe://prod/billing"));
+        for name in ["https://login.test#acme", "cn:https://login.test#acme", "#"] {
+            assert!(matches!(whom(name), Whom::Nobody), "{name}");
+        }
+    }
 }

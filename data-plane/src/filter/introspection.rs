@@ -24,7 +24,7 @@ use proto::{
     claims::Claims,
     jose::{Limits, parse_object},
     name::Name,
-    policy::{Introspection, form},
+    policy::{ConsumerClaim, Introspection, form},
 };
 use serde_json::Value;
 use std::{
@@ -175,15 +175,23 @@ impl IntrospectionFilter {
         if self.policy.strip {
             context.headers.remove(header::AUTHORIZATION);
         }
-        let consumer = if self.policy.consumers { Whom::Called(subject.into()) } else { Whom::Nobody };
         context.principals.add(Rc::new(Principal {
             method: "introspection",
             policy: self.name.clone(),
             subject: subject.into(),
-            consumer,
+            consumer: self.whom(claims),
             claims: Claims::clone(claims),
         }));
         Outcome::Continue
+    }
+
+    fn whom(&self, claims: &Claims) -> Whom {
+        let Some(ConsumerClaim { issuer, claim }) = &self.policy.consumer else { return Whom::Nobody };
+        let is_theirs = claims.get("iss").is_none_or(|said| said == issuer.as_str());
+        match claim.find(claims).and_then(Value::as_str).filter(|_| is_theirs) {
+            Some(called) => Whom::Called(format!("{issuer}#{called}").into()),
+            None => Whom::Nobody,
+        }
     }
 
     fn is_meant(&self, claims: &Claims) -> bool {

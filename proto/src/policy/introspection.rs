@@ -1,6 +1,7 @@
 //! Whose request it is, by a token that its issuer is asked about (RFC 7662).
 
 use crate::{
+    claims::ClaimPath,
     fields::{authority, check_reference},
     invalid::Faults,
     name::Name,
@@ -16,6 +17,8 @@ const MAX_CACHE: Duration = Duration::from_secs(60 * 60);
 /// How long the server may take, where nothing else is said, and at most.
 const TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest name of an issuer.
+const MAX_ISSUER: usize = 200;
 /// The most audiences.
 const MAX_AUDIENCES: usize = 64;
 
@@ -40,8 +43,17 @@ pub struct Introspection {
     pub strip: bool,
     /// Whether requests without one pass, as nobody's.
     pub optional: bool,
-    /// Whether who it is stands for the consumer that has it for an id.
-    pub consumers: bool,
+    /// What says which consumer it is.
+    pub consumer: Option<ConsumerClaim>,
+}
+
+/// What says which consumer it is: what an issuer calls somebody is that issuer's, whatever others call him.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsumerClaim {
+    /// The issuer, as ids of consumers have it.
+    pub issuer: String,
+    /// The claim that follows it there.
+    pub claim: ClaimPath,
 }
 
 impl Introspection {
@@ -67,6 +79,7 @@ impl Introspection {
             "" => Some(TIMEOUT),
             text => faults.take(within(text, Duration::from_millis(1), MAX_TIMEOUT)),
         });
+        let consumer = check_consumer(message, faults);
         Some(Introspection {
             upstream: upstream?,
             path: path?,
@@ -77,9 +90,26 @@ impl Introspection {
             timeout: timeout?,
             strip: message.strip,
             optional: message.optional,
-            consumers: message.consumers,
+            consumer: consumer?,
         })
     }
+}
+
+fn check_consumer(message: &pb::Introspection, faults: &mut Faults) -> Option<Option<ConsumerClaim>> {
+    let pb::Introspection { consumer, issuer, .. } = message;
+    if consumer.is_empty() {
+        if !issuer.is_empty() {
+            faults.note_at("issuer", "it is for consumers; say by `consumer` which claim tells them");
+        }
+        return Some(None);
+    }
+    let claim = faults.at("consumer", |faults| faults.take(ClaimPath::parse(consumer)));
+    let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'#';
+    if !(1..=MAX_ISSUER).contains(&issuer.len()) || !issuer.bytes().all(plain) {
+        let advice = "say what ids of consumers call the issuer, as \"https://login.example.com\"";
+        faults.note_at("issuer", format!("{advice}: 1 to {MAX_ISSUER} characters of ASCII, without # and space"));
+    }
+    Some(Some(ConsumerClaim { issuer: issuer.clone(), claim: claim? }))
 }
 
 // Servers answer to nobody whom they do not know (RFC 7662, 2.1); one that is told apart otherwise needs no name here.
@@ -175,5 +205,18 @@ mod tests {
         fails(|message| message.cache = "2h".into(), "/cache: give");
         fails(|message| message.timeout = "31s".into(), "/timeout: give");
         fails(|message| message.audiences = vec!["a".into(), String::new()], "/audiences/1: ");
+        fails(|message| message.consumer = "sub".into(), "/issuer: say what ids");
+        fails(|message| message.issuer = "https://a".into(), "/issuer: it is for consumers");
+        let both = |message: &mut pb::Introspection, consumer: &str, issuer: &str| {
+            (message.consumer, message.issuer) = (consumer.into(), issuer.into());
+        };
+        let issuer = |issuer: &str| check(|message| both(message, "sub", issuer));
+        assert_eq!(issuer("https://a").unwrap().consumer.unwrap().issuer, "https://a");
+        for wrong in ["https://a#b", "a b", "\u{e9}", &"a".repeat(MAX_ISSUER + 1)] {
+            let found = issuer(wrong).unwrap_err();
+            assert!(found.len() == 1 && found[0].starts_with("/issuer: say what ids"), "{wrong}: {found:?}");
+        }
+        let found = check(|message| both(message, "a..b", "https://a")).unwrap_err();
+        assert!(found.len() == 1 && found[0].starts_with("/consumer: "), "{found:?}");
     }
 }

@@ -89,6 +89,9 @@ impl Jwt {
             "" => None,
             text => faults.at("consumer", |faults| faults.take(ClaimPath::parse(text))),
         };
+        if consumer.is_some() {
+            faults.at("issuers", |faults| check_apart(&message.issuers, faults));
+        }
         let (strip, optional) = (message.strip, message.optional);
         let (clock_skew, max_token) = (clock_skew?, usize::try_from(max_token?).ok()?);
         (faults.count() == before).then_some(Jwt {
@@ -123,6 +126,15 @@ fn check_issuers(messages: &[pb::TokenIssuer], faults: &mut Faults) -> Vec<Issue
     }
     let check = |(at, message)| faults.at(at, |faults: &mut Faults| Issuer::check(message, faults));
     messages.iter().enumerate().filter_map(check).collect()
+}
+
+// Or who is called `b#c` by the issuer `a` is whom `a#b` calls `c`.
+fn check_apart(messages: &[pb::TokenIssuer], faults: &mut Faults) {
+    for (at, _) in messages.iter().enumerate().filter(|(_, message)| message.issuer.contains('#')) {
+        faults.at(at, |faults| {
+            faults.note_at("issuer", "in `ids` of consumers a # ends it; leave out `consumer`, or take another name");
+        });
+    }
 }
 
 /// A claim that must be there.

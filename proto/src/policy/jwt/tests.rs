@@ -56,6 +56,17 @@ fn places_of_tokens_are_what_they_say() {
 }
 
 #[test]
+fn an_id_of_a_consumer_is_of_one_issuer() {
+    let with = |consumer: &str| {
+        let issuer = json!({"issuer": "https://a#b", "any_audience": true, "keys": {"jwks": KEY}});
+        check(&json!({"issuers": [issuer], "consumer": consumer}))
+    };
+    assert!(with("").is_ok());
+    let found = with("sub").unwrap_err();
+    assert!(found.len() == 1 && found[0].starts_with("/issuers/0/issuer: in `ids` of consumers"), "{found:?}");
+}
+
+#[test]
 fn all_faults_are_told_at_once() {
     let faults = |policy: Value, expect: &[&str]| {
         let found = check(&policy).unwrap_err();
