@@ -25,7 +25,7 @@ const DIGEST: &str = "b576e7b90328bdf1442a8884a65f52f39a7567663d43b5e0dad520c680
 
 /// A route that wants a key, and one that takes it from everywhere and keeps it.
 fn configure(control_plane: &ControlPlane, echo: &Upstream) {
-    let from = json!([{"query": "key"}, {"cookie": "key"}]);
+    let from = json!([{"query": "key"}, {"cookie": "key"}, {"bearer": {}}]);
     let body = json!({
         "upstreams": [{"name": "echo", "endpoints": [{"address": echo.address.to_string()}]}],
         "consumers": [{"name": "acme", "groups": ["gold"]}],
@@ -78,6 +78,9 @@ fn a_key_opens_where_it_is_read_and_nobody_behind_sees_it() {
     assert_eq!(seen(node.get(&format!("/places?a=%20b&key={key}&c")))["target"], "/places?a=%20b&c");
     let cookies = seen(with(&node, "/places", ("cookie", &format!("a=b; key={key}; c=d"))));
     assert!(cookies.to_string().contains("a=b; c=d"), "{cookies}");
+    seen(with(&node, "/places", ("authorization", &format!("Bearer {key}"))));
+    let refused = with(&node, "/places", ("authorization", "Bearer another"));
+    assert_eq!((refused.status, refused.header("www-authenticate")), (401, Some("Bearer realm=\"api-key\"")));
     assert!(with(&node, "/kept", ("x-acme", &key)).text().contains(&key));
     assert_eq!(node.get("/kept").status, 200);
 
@@ -99,13 +102,13 @@ fn a_key_opens_where_it_is_read_and_nobody_behind_sees_it() {
 
     let lines = eventually("all of it is logged", || {
         let lines = fs::read_to_string(&log).ok()?;
-        (lines.lines().count() >= 11).then_some(lines)
+        (lines.lines().count() >= 13).then_some(lines)
     });
     // Not even where the operator has the header logged.
     assert!(!lines.contains("almost-a-key") && lines.contains("[redacted]"), "{lines}");
     assert!(!lines.contains(&key) && lines.contains("\"user.id\":\"acme/billing\",\"consumer\":\"acme\""), "{lines}");
     let refused = lines.lines().filter(|line| line.contains("api_key_invalid")).count();
-    assert_eq!(refused, 4, "{lines}");
+    assert_eq!(refused, 5, "{lines}");
     // What a node would do with a key is told without sending it.
     for (key, decision) in [(key.as_str(), "continue"), ("x", "stop")] {
         let asked = json!({"request": {"url": "/shop", "headers": [{"name": "x-api-key", "value": key}]}});

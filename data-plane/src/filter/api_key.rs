@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     consumers::Known,
-    context::{Context, cookie, strip_cookie},
+    context::{Context, after_scheme, cookie, strip_cookie},
     error::{Fault, Refusal},
     principal::{Principal, Whom},
 };
@@ -50,12 +50,9 @@ enum Carried<'c> {
 impl ApiKeyFilter {
     pub(super) fn build(attached: &Attached<'_>, policy: &Arc<ApiKeyPolicy>) -> ApiKeyFilter {
         let name = attached.policy.name.clone();
-        let challenge = HeaderValue::try_from(format!("ApiKey realm=\"{name}\""));
-        ApiKeyFilter {
-            policy: policy.clone(),
-            name,
-            challenge: challenge.unwrap_or(HeaderValue::from_static("ApiKey")),
-        }
+        let scheme = if policy.from.contains(&ApiKeyPlace::Bearer) { "Bearer" } else { "ApiKey" };
+        let challenge = HeaderValue::try_from(format!("{scheme} realm=\"{name}\""));
+        ApiKeyFilter { policy: policy.clone(), name, challenge: challenge.unwrap_or(HeaderValue::from_static(scheme)) }
     }
 
     pub(super) fn request(&self, context: &mut Context) -> Verdict<'static> {
@@ -79,9 +76,12 @@ impl ApiKeyFilter {
     // Good or not, what stands there is for no log.
     fn hide(&self, context: &mut Context) {
         for place in &self.policy.from {
-            if let ApiKeyPlace::Header(name) = place
-                && let header::Entry::Occupied(mut values) = context.headers.entry(name)
-            {
+            let name = match place {
+                ApiKeyPlace::Header(name) => name,
+                ApiKeyPlace::Bearer => &header::AUTHORIZATION,
+                ApiKeyPlace::Cookie(_) | ApiKeyPlace::Query(_) => continue,
+            };
+            if let header::Entry::Occupied(mut values) = context.headers.entry(name) {
                 values.iter_mut().for_each(|value| value.set_sensitive(true));
             }
         }
@@ -96,6 +96,14 @@ impl ApiKeyFilter {
                     match (values.next(), values.next()) {
                         (None, _) => {}
                         (Some(value), None) => return Carried::Key(value.as_bytes().into()),
+                        (Some(_), Some(_)) => return Carried::Several,
+                    }
+                }
+                ApiKeyPlace::Bearer => {
+                    let values = context.headers.get_all(header::AUTHORIZATION);
+                    match (values.iter().find_map(bearer), values.iter().nth(1)) {
+                        (None, _) => {}
+                        (Some(key), None) => return Carried::Key(key.into()),
                         (Some(_), Some(_)) => return Carried::Several,
                     }
                 }
@@ -129,10 +137,20 @@ impl ApiKeyFilter {
     }
 }
 
+fn bearer(value: &HeaderValue) -> Option<&[u8]> {
+    after_scheme(value.as_bytes(), b"Bearer")
+}
+
 // Takes out what stands at that place; everything else stays as it is, byte for byte.
 fn strip(place: &ApiKeyPlace, context: &mut Context) {
     match place {
         ApiKeyPlace::Header(name) => drop(context.headers.remove(name)),
+        ApiKeyPlace::Bearer => {
+            // What has another word before it is for somebody else.
+            if context.headers.get_all(header::AUTHORIZATION).iter().any(|value| bearer(value).is_some()) {
+                context.headers.remove(header::AUTHORIZATION);
+            }
+        }
         ApiKeyPlace::Cookie(name) => strip_cookie(&mut context.headers, name),
         ApiKeyPlace::Query(name) => {
             let Some(query) = context.target.query() else { return };
@@ -194,6 +212,7 @@ mod tests {
             ApiKeyPlace::Header(HeaderName::from_static("x-api-key")),
             ApiKeyPlace::Query("key".into()),
             ApiKeyPlace::Cookie("key".into()),
+            ApiKeyPlace::Bearer,
         ];
         let kind = Arc::new(ApiKeyPolicy { from, strip, optional });
         let policy = Policy {
@@ -241,12 +260,13 @@ mod tests {
             ("/a?b=%20&key=the-key-of-acme-1%21&&c=+", vec![], "/a?b=%20&&c=+"),
             ("/a?%6bey=the-key-of-acme-1!", vec![], "/a"),
             ("/a?x=key", vec![("cookie", "a=b; key=the-key-of-acme-1!; c=d")], "/a?x=key"),
+            ("/a?b", vec![("authorization", "bearer  the-key-of-acme-1!")], "/a?b"),
             ("/a?key=another", vec![("x-api-key", good.as_str()), ("cookie", "key=x")], "/a"),
         ] {
             let mut context = context(target, &headers);
             assert_eq!(said(&filter(true, false), &mut context), "acme/one", "{target}");
             assert_eq!(context.target, left);
-            assert!(context.headers.get("x-api-key").is_none());
+            assert!(context.headers.get("x-api-key").is_none() && context.headers.get("authorization").is_none());
             assert!(!context.headers.get("cookie").is_some_and(|value| value.to_str().unwrap().contains("key")));
             assert_eq!(context.consumer().unwrap().name.as_str(), "acme");
             let mut context = super::tests::context(target, &headers);
@@ -267,6 +287,10 @@ mod tests {
         let good = format!("{KEY}!");
         told.push(said(&filter(true, true), &mut context("/", &[("x-api-key", &good), ("x-api-key", &good)])));
         told.push(said(&filter(true, true), &mut context("/?key=the-key-of-acme-1!&key=x", &[])));
+        for other in ["Bearer x", "Basic YTpi"] {
+            let both = [("authorization", "Bearer the-key-of-acme-1!"), ("authorization", other)];
+            told.push(said(&filter(true, true), &mut context("/", &both)));
+        }
         // The first place counts, and a good key behind a wrong one saves nobody.
         told.push(said(&filter(true, true), &mut context("/?key=the-key-of-acme-1!", &[("x-api-key", "wrong")])));
         told.dedup();
@@ -281,8 +305,14 @@ mod tests {
     fn without_a_key_nobody_is_known_and_that_may_be_enough() {
         assert_eq!(
             said(&filter(true, false), &mut context("/?keys=x", &[("cookie", "keys=x")])),
-            "absent \"ApiKey realm=\\\"keys\\\"\""
+            "absent \"Bearer realm=\\\"keys\\\"\""
         );
+        // Of another scheme, and so for somebody else; it stays.
+        for other in ["Basic the-key-of-acme-1!", "the-key-of-acme-1!", "Bearerthe-key-of-acme-1!", "Bearer"] {
+            let mut context = context("/", &[("authorization", other)]);
+            assert_eq!(said(&filter(true, true), &mut context), "", "{other}");
+            assert_eq!(context.headers.get("authorization").unwrap(), other);
+        }
         assert_eq!(said(&filter(true, true), &mut context("/", &[])), "");
     }
 }

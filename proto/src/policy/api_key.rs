@@ -31,6 +31,8 @@ pub enum ApiKeyPlace {
     Cookie(String),
     /// In a query parameter.
     Query(String),
+    /// In `Authorization`, after `Bearer`.
+    Bearer,
 }
 
 // === impl ApiKeyPolicy ===
@@ -59,6 +61,7 @@ fn check_place(message: &pb::ApiKeyPlace, faults: &mut Faults) -> Option<ApiKeyP
         Place::Header(name) => faults.at("header", |faults| faults.take(header_name(name)).map(ApiKeyPlace::Header)),
         Place::Cookie(name) => faults.at("cookie", |faults| faults.take(plain(name)).map(ApiKeyPlace::Cookie)),
         Place::Query(name) => faults.at("query", |faults| faults.take(plain(name)).map(ApiKeyPlace::Query)),
+        Place::Bearer(pb::BearerKey {}) => Some(ApiKeyPlace::Bearer),
     }
 }
 
@@ -104,6 +107,7 @@ mod tests {
                 header("a b"),
                 header("cookie"),
                 header("transfer-encoding"),
+                place(Place::Bearer(pb::BearerKey {})),
                 place(Place::Cookie("a=b".into())),
                 place(Place::Query(String::new())),
                 place(Place::Query("x".repeat(MAX_NAME + 1))),
@@ -114,7 +118,7 @@ mod tests {
         let mut faults = Faults::default();
         assert!(ApiKeyPolicy::check(&message, &mut faults).is_none());
         let found: Vec<String> = faults.into_found().into_iter().map(|fault| fault.pointer).collect();
-        let expect = ["1/header", "2/header", "3/header", "4/cookie", "5/query", "6/query"];
+        let expect = ["1/header", "2/header", "3/header", "5/cookie", "6/query", "7/query"];
         assert_eq!(found, expect.map(|place| format!("/from/{place}")));
         let mut faults = Faults::default();
         let message = pb::ApiKeyPolicy { from: vec![header("x-key"); MAX_PLACES + 1], ..Default::default() };

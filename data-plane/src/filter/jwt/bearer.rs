@@ -1,6 +1,6 @@
 //! Where a request carries its token, and how it is taken out.
 
-use crate::context::{Context, cookie, strip_cookie};
+use crate::context::{Context, after_scheme, cookie, strip_cookie};
 use http::{header, uri::PathAndQuery};
 use proto::{matching::parameter, policy::TokenPlace};
 use std::borrow::Cow;
@@ -76,16 +76,6 @@ pub(super) fn strip(place: &TokenPlace, context: &mut Context) {
             }
         }
     }
-}
-
-// The word is in whatever case, and at least one space stands after it (RFC 9110, 11.4).
-fn after_scheme<'v>(value: &'v [u8], scheme: &[u8]) -> Option<&'v [u8]> {
-    if scheme.is_empty() {
-        return Some(value);
-    }
-    let (word, rest) = value.split_at_checked(scheme.len())?;
-    let token = rest.trim_ascii_start();
-    (word.eq_ignore_ascii_case(scheme) && rest.len() > token.len()).then_some(token)
 }
 
 fn pairs(query: &str) -> impl Iterator<Item = &str> {
