@@ -4,6 +4,7 @@
 //! What a worker has of it is a [`LocalPool`]: the balance, and the connections, which never cross threads. Nothing here
 //! is registered: what no route of a router refers to any more is dropped, and its connections with it.
 
+mod affinity;
 mod attempts;
 mod balance;
 mod budget;
@@ -32,6 +33,7 @@ mod switch;
 mod tls;
 mod window;
 
+pub(crate) use affinity::{affinity, key_hash, session_cookie};
 pub(crate) use attempts::{Attempts, Phases, Try, TryEnd};
 pub(crate) use call::{Call, Outgoing, call};
 pub(crate) use download::{DownloadBody, DownloadFault};

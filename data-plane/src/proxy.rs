@@ -4,7 +4,6 @@
 //! or locked. A panic is the error of one request: it is caught here, answered and counted.
 
 mod admit;
-mod affinity;
 mod body;
 mod catch;
 mod diagnostics;

@@ -44,6 +44,7 @@ pub(super) async fn ask(question: Question<'_>, caller: Caller<'_>) -> Result<Re
         pool: &pool,
         affinity: Affinity::None,
         outgoing: Outgoing { method, target, headers, upgrade: None, trace },
+        retries: None,
         timeouts: pool.spec().timeouts,
         client_idle: within,
         peer: &peer,

@@ -99,6 +99,11 @@ impl Attempts {
         })
     }
 
+    /// The request is not under way any more, though its record goes on.
+    pub(crate) fn let_go(&mut self) {
+        (self.permit, self.circuit) = (None, None);
+    }
+
     /// A try begins.
     pub(super) fn begin(&mut self, endpoint: &Rc<LocalEndpoint>, span: u64) {
         let next = Try { endpoint: endpoint.clone(), span, begun: Instant::now(), connected: None, ended: None };

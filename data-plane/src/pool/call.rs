@@ -55,6 +55,8 @@ pub(crate) struct Call<'a> {
     pub(crate) affinity: Affinity,
     /// What.
     pub(crate) outgoing: Outgoing<'a>,
+    /// How many tries may follow the first, where that is not the upstream's to say.
+    pub(crate) retries: Option<u32>,
     /// Its deadlines.
     pub(crate) timeouts: Timeouts<Duration>,
     /// The longest silence of the client within the body.

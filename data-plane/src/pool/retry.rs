@@ -85,7 +85,10 @@ impl Tries<'_, '_> {
             Ok(_) | Err(SendError::Final(_)) => return None,
         };
         let is_whole = self.has_body == self.body.is_some();
-        if self.attempts.retries() >= retry.attempts || !is_whole || (arrived && !call.may_repeat()) {
+        if self.attempts.retries() >= call.retries.unwrap_or(retry.attempts)
+            || !is_whole
+            || (arrived && !call.may_repeat())
+        {
             return None;
         }
         if call.pool.pool.spec.circuit_breaker.is_some() && !call.pool.pool.circuit.is_closed() {

@@ -1,7 +1,6 @@
 //! The action `forward`: make of the request what the upstream is to see, call it, and make of its response an answer.
 
 use super::{
-    affinity::{affinity, key_hash, session_cookie},
     body::Flow,
     local::LocalRoute,
     locate::rewrite,
@@ -12,7 +11,7 @@ use super::{
 use crate::{
     context::{Context, RequestBody, UploadBody, Values, strip_cookie},
     error::Error,
-    pool::{Affinity, Call, KeyHash, Outgoing, Upgrade, call},
+    pool::{Affinity, Call, KeyHash, Outgoing, Upgrade, affinity, call, key_hash, session_cookie},
     router::{Forward, RouteEntry, Side, Splitter},
 };
 use http::{Response, StatusCode, header, uri::PathAndQuery};
@@ -83,6 +82,7 @@ pub(super) async fn forward(
             upgrade: upgrade.as_deref(),
             trace: &record.context.trace,
         },
+        retries: None,
         timeouts: side.timeouts,
         client_idle: record.local.settings.idle_timeout,
         peer: &record.peer,

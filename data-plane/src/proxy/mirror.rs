@@ -4,14 +4,13 @@
 //! node has only so many in hand; each holds its place from the first byte that is copied to the end of the answer.
 
 use super::{
-    affinity::affinity,
     local::{Local, LocalRoute},
     record::Record,
 };
 use crate::{
     context::{BodyCopy, Context, Peer, RequestBody, UploadBody},
     error::Error,
-    pool::{Attempts, Call, DownloadBody, Outgoing, call},
+    pool::{Attempts, Call, DownloadBody, Outgoing, affinity, call},
     router::{Action, Mirror},
     telemetry::counters::{Mirrored, count},
 };
@@ -183,6 +182,7 @@ impl Copy {
                 upgrade: None,
                 trace: &context.trace,
             },
+            retries: None,
             timeouts: mirror.timeouts,
             client_idle: self.local.settings.idle_timeout,
             peer: &self.peer,

@@ -1,9 +1,7 @@
 //! What a request has in common with others that are to go the same way.
 
-use crate::{
-    context::{Context, Values, cookie},
-    pool::{Affinity, Attempts, Call, KeyHash, SessionId},
-};
+use super::{Affinity, attempts::Attempts, call::Call, rendezvous::KeyHash, session::SessionId};
+use crate::context::{Context, Values, cookie};
 use http::HeaderValue;
 use proto::{
     hash_key::HashKey,
@@ -13,7 +11,7 @@ use proto::{
 use std::net::IpAddr;
 
 /// Which endpoint a request is for.
-pub(super) fn affinity(balance: &Balance, context: &Context) -> Affinity {
+pub(crate) fn affinity(balance: &Balance, context: &Context) -> Affinity {
     match balance {
         Balance::RoundRobin | Balance::LeastRequest | Balance::Random => Affinity::None,
         Balance::ConsistentHash(balance) => {
@@ -27,7 +25,7 @@ pub(super) fn affinity(balance: &Balance, context: &Context) -> Affinity {
 }
 
 /// The cookie by which a client stays with the endpoint that answered, unless it has that already.
-pub(super) fn session_cookie(call: &Call<'_>, scheme: Scheme, attempts: &Attempts) -> Option<HeaderValue> {
+pub(crate) fn session_cookie(call: &Call<'_>, scheme: Scheme, attempts: &Attempts) -> Option<HeaderValue> {
     let Balance::StickyCookie(sticky) = &call.pool.spec().balance else { return None };
     let id = call.pool.session_id(attempts.endpoint()?)?;
     if matches!(call.affinity, Affinity::Session(had) if had == id) {
@@ -39,7 +37,7 @@ pub(super) fn session_cookie(call: &Call<'_>, scheme: Scheme, attempts: &Attempt
 }
 
 /// The hash of the request's key, if it has one.
-pub(super) fn key_hash(key: &HashKey, values: &Values<'_>) -> Option<KeyHash> {
+pub(crate) fn key_hash(key: &HashKey, values: &Values<'_>) -> Option<KeyHash> {
     let context = values.context();
     let hash = |key: &[u8]| (!key.is_empty()).then(|| KeyHash::of(key));
     match key {
