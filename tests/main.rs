@@ -12,6 +12,7 @@ mod basic;
 mod change_traces;
 mod cli;
 mod client_certificate;
+mod compose;
 mod consumer_policies;
 mod cors;
 mod database_away;

@@ -4,9 +4,11 @@
 //! shows can be found in the log.
 
 mod fault;
+mod part_failure;
 mod refusal;
 
 pub(crate) use fault::Fault;
+pub(crate) use part_failure::PartFailure;
 pub(crate) use refusal::{Detail, Refusal};
 
 use crate::{
@@ -80,6 +82,13 @@ pub(crate) enum Error {
     Rewrite(RenderError),
     #[error("the new path has no normal form: {0}")]
     RewrittenPath(PathFault),
+    #[error("a part of the answer cannot be asked for: {0}")]
+    Call(RenderError),
+    /// A part without which there is no answer.
+    #[error("{0}")]
+    Part(Box<PartFailure>),
+    #[error("the parts cannot be made into an answer: {0}")]
+    Composed(&'static str),
     /// A policy says so.
     #[error("{0}")]
     Denied(Box<Refusal>),
@@ -161,6 +170,9 @@ impl Error {
             Error::NoRoute => (Client, StatusCode::NOT_FOUND, "no_route"),
             Error::Rewrite(_) => (Client, StatusCode::BAD_REQUEST, "rewrite"),
             Error::RewrittenPath(_) => (Client, StatusCode::BAD_REQUEST, "rewrite"),
+            Error::Call(_) => (Client, StatusCode::BAD_REQUEST, "call"),
+            Error::Part(failure) => (Upstream, failure.status, "part_failed"),
+            Error::Composed(_) => (Upstream, StatusCode::BAD_GATEWAY, "not_composed"),
             Error::Denied(refusal) => (refusal.fault, refusal.status, refusal.reason),
             Error::BodyInvalid(_) => (Client, StatusCode::UNPROCESSABLE_ENTITY, "body_invalid"),
             Error::Panic => (Gateway, StatusCode::INTERNAL_SERVER_ERROR, "panic"),
@@ -210,7 +222,9 @@ impl Error {
             | Error::Expectation
             | Error::Upload(_)
             | Error::Rewrite(_)
-            | Error::RewrittenPath(_) => "http_request_error",
+            | Error::RewrittenPath(_)
+            | Error::Call(_) => "http_request_error",
+            Error::Part(_) | Error::Composed(_) => "http_response_incomplete",
             Error::Denied(_) | Error::BodyInvalid(_) => "http_request_denied",
             Error::Loop => "proxy_loop_detected",
             Error::NoRoute => "destination_not_found",

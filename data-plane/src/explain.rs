@@ -169,9 +169,9 @@ impl Explainer {
                         Question { router, visit: &visit, entry: route, action, captures, sent: &sent, limit };
                     question.answer(&mut asked, &mut told.depends_on)
                 }
-                (Action::Redirect(_) | Action::Respond(_), Some(answer)) => answer.map(local),
+                (Action::Redirect(_) | Action::Respond(_) | Action::Compose(_), Some(answer)) => answer.map(local),
                 // Only what is forwarded has no answer of its own.
-                (Action::Redirect(_) | Action::Respond(_), None) => Err(Error::NoRoute),
+                (Action::Redirect(_) | Action::Respond(_) | Action::Compose(_), None) => Err(Error::NoRoute),
             },
         };
         told.policies = asked.tell(&visit.context);

@@ -5,11 +5,12 @@
 //! that may take its time (the control stream, building routers, the status port) happens on other threads.
 //!
 //! Floors, top to bottom; no import runs back up: app → upkeep, memory → status, snapshot → explain, worker → listener →
-//! tls, proxy → router → filter → issuer_keys → fetch → pool → telemetry → error → context → inbound → chunked, drain,
+//! tls, proxy → router → compose → filter → issuer_keys → fetch → pool → telemetry → error → context → inbound → chunked, drain,
 //! jose, json, limiter, remote, tunnel → principal, states, wire, settings.
 
 pub mod app;
 mod chunked;
+mod compose;
 mod consumers;
 mod context;
 mod drain;

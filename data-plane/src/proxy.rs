@@ -6,6 +6,7 @@
 mod admit;
 mod body;
 mod catch;
+mod composition;
 mod diagnostics;
 mod error_body;
 mod forward;
@@ -87,6 +88,7 @@ async fn serve(record: &mut Record, mut body: RequestBody) -> Result<Response<Fl
     }
     match &route.entry.action {
         Action::Forward(forward) => forward::forward(record, &route, forward, captures, body).await,
+        Action::Compose(plan) => Box::pin(composition::compose(record, &route, plan, captures)).await,
         Action::Redirect(redirect) => locate::redirect(redirect, &route.values(&record.context, captures)),
         Action::Respond(respond) => Ok(locate::respond(respond, &route.values(&record.context, captures))),
     }

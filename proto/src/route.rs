@@ -9,6 +9,7 @@ pub use split::{Destination, Split, SplitSide};
 pub use upgrades::Upgrades;
 
 use crate::{
+    compose::Compose,
     fields::{HeaderTemplate, authority, check_headers, check_labels, check_name},
     invalid::Faults,
     matching::{Match, PathPattern, Scheme, scheme},
@@ -57,6 +58,8 @@ pub enum Action {
     Redirect(Redirect),
     /// Answer at the gateway.
     Respond(Respond),
+    /// Answer with what several upstreams answer.
+    Compose(Box<Compose>),
 }
 
 /// Send the request to an upstream.
@@ -158,6 +161,9 @@ impl Route {
                 let upstreams = forward.destination.upstreams().into_iter().chain(mirror);
                 upstreams.map(|(name, pointer)| (name, format!("/forward/{pointer}"))).collect()
             }
+            Action::Compose(compose) => {
+                compose.upstreams().into_iter().map(|(name, at)| (name, format!("/compose/{at}"))).collect()
+            }
             Action::Redirect(_) | Action::Respond(_) => Vec::new(),
         }
     }
@@ -177,6 +183,10 @@ impl Action {
             }
             Message::Respond(message) => {
                 faults.at("respond", |faults| Respond::check(message, path, faults)).map(Action::Respond)
+            }
+            Message::Compose(message) => {
+                let compose = faults.at("compose", |faults| Compose::check(message, &path.variables(), faults));
+                compose.map(|compose| Action::Compose(Box::new(compose)))
             }
         }
     }

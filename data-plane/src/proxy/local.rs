@@ -58,7 +58,7 @@ pub(crate) struct LocalRoute {
     /// What policies see of it.
     pub(crate) routed: Rc<Routed>,
     pub(crate) series: Rc<RouteSeries>,
-    /// Of the upstreams that it forwards to, in the order of its sides.
+    /// Of the upstreams that it forwards to, in the order of its sides; of those that its parts ask, in theirs.
     pub(crate) pools: Vec<Rc<LocalPool>>,
     /// The tries of requests to each of them.
     pub(crate) calls: Vec<Rc<CallSeries>>,
@@ -162,6 +162,11 @@ impl Local {
                     forward.sides.iter().map(|side| self.upstreams.local(&side.pool)).collect(),
                     forward.sides.iter().map(|side| self.counters.upstream(side.pool.name())).collect(),
                     forward.mirror.as_ref().map(|mirror| self.upstreams.local(&mirror.pool)),
+                ),
+                Action::Compose(plan) => (
+                    plan.parts.iter().map(|part| self.upstreams.local(&part.pool)).collect(),
+                    plan.parts.iter().map(|part| self.counters.upstream(part.pool.name())).collect(),
+                    None,
                 ),
                 Action::Redirect(_) | Action::Respond(_) => (Vec::new(), Vec::new(), None),
             };

@@ -11,6 +11,7 @@ use super::{
     upgrade::{Wish, Wished},
 };
 use crate::{
+    compose::{Called, Ledger, Part, Reason},
     context::{Context, Peer, Reading, RequestBody, Upload, X_REQUEST_ID},
     error::{Error, Fault, ProxyError},
     filter::{Caller, Filters, Joined, Lent, Telling},
@@ -24,7 +25,7 @@ use crate::{
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, uri::PathAndQuery};
 use proto::matching::Captures;
 use std::{
-    iter,
+    iter, mem,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -48,6 +49,8 @@ pub(crate) struct Record {
     /// Only of a request with a body that was sent on.
     pub(super) upload: Option<Rc<Upload>>,
     pub(super) attempts: Attempts,
+    /// What was done for a composition.
+    pub(super) ledger: Ledger,
     /// Which of the route's upstreams, once one was chosen.
     pub(super) side: Option<usize>,
     /// Bytes of the answer's body; of a tunnel, those to the client.
@@ -81,6 +84,7 @@ impl Record {
             wish: parts.extensions.remove::<Wish>().map(|Wish(wish)| wish),
             upload: None,
             attempts: Attempts::default(),
+            ledger: Ledger::default(),
             side: None,
             sent: 0,
             received: 0,
@@ -217,7 +221,7 @@ impl Record {
         match self.route.as_deref().map(|route| &route.entry.action) {
             Some(Action::Forward(forward)) => forward.side(self.side).map_or(Duration::ZERO, |side| side.upgrades.idle),
             // None of those switches.
-            Some(Action::Redirect(_) | Action::Respond(_)) | None => Duration::ZERO,
+            Some(Action::Redirect(_) | Action::Respond(_) | Action::Compose(_)) | None => Duration::ZERO,
         }
     }
 
@@ -257,23 +261,59 @@ impl Record {
         self.started
     }
 
-    fn count_tries(&self) {
-        let calls = self.route.as_ref().zip(self.side).and_then(|(route, side)| route.calls.get(side));
-        let Some(series) = calls else { return };
-        for attempt in self.attempts.tries() {
-            let Some((at, end)) = attempt.ended else { continue };
-            let end = match end {
-                TryEnd::Answered(status) => CallEnd::Answered(status.as_u16()),
-                TryEnd::Failed(reason) => CallEnd::Failed(reason),
-            };
-            series.observe(&self.context.method, end, at.saturating_duration_since(attempt.begun));
+    /// What tells of the part of that number: its name, and whom it asks.
+    pub(super) fn part(&self, part: usize) -> Option<&Part> {
+        match &self.route.as_deref()?.entry.action {
+            Action::Compose(plan) => plan.parts.get(part),
+            Action::Forward(_) | Action::Redirect(_) | Action::Respond(_) => None,
         }
+    }
+
+    /// The variant of a composition that it was for.
+    pub(super) fn variant(&self) -> Option<&str> {
+        match &self.route.as_deref()?.entry.action {
+            Action::Compose(plan) => plan.variants.get(self.ledger.variant()?).map(|variant| &*variant.name),
+            Action::Forward(_) | Action::Redirect(_) | Action::Respond(_) => None,
+        }
+    }
+
+    fn count_tries(&self, calls: &[Called]) {
+        let Some(route) = &self.route else { return };
+        let own = self.side.map(|side| (side, &self.context.method, &self.attempts));
+        let of_parts = calls.iter().map(|called| (called.part, &called.method, &called.attempts));
+        for (at, method, attempts) in own.into_iter().chain(of_parts) {
+            let Some(series) = route.calls.get(at) else { continue };
+            for attempt in attempts.tries() {
+                let Some((at, end)) = attempt.ended else { continue };
+                let end = match end {
+                    TryEnd::Answered(status) => CallEnd::Answered(status.as_u16()),
+                    TryEnd::Failed(reason) => CallEnd::Failed(reason),
+                };
+                series.observe(method, end, at.saturating_duration_since(attempt.begun));
+            }
+        }
+    }
+
+    // Counts the parts of a composition; which of them failed, and why, if any.
+    fn count_parts(&self) -> Option<String> {
+        let mut failed = String::new();
+        for ended in self.ledger.ended() {
+            let Some((route, part)) = self.route.as_deref().zip(self.part(ended.part)) else { continue };
+            let (outcome, reason) = (ended.state.as_str(), ended.state.reason().map_or("", Reason::as_str));
+            route.series.observe_part(&part.spec.name, (outcome, reason), ended.took);
+            if !reason.is_empty() {
+                failed.extend([if failed.is_empty() { "" } else { "," }, &part.spec.name, ":", reason]);
+            }
+        }
+        Some(failed).filter(|failed| !failed.is_empty())
     }
 
     fn write(&mut self) {
         let now = Instant::now();
         let duration = now.saturating_duration_since(self.started);
         self.peer.wire.finish(now);
+        let mut calls = self.ledger.calls();
+        self.context.decisions.extend(calls.iter_mut().flat_map(|called| mem::take(&mut called.decisions)));
         let (context, counters) = (&self.context, &self.local.counters);
         if !self.ended && self.failure.is_none() {
             self.failure = Some(("client_closed", Fault::Client));
@@ -283,7 +323,7 @@ impl Record {
         let route = self.route.as_deref();
         let upstream = route.and_then(|route| match &route.entry.action {
             Action::Forward(forward) => forward.side(self.side).map(|side| side.pool.name()),
-            Action::Redirect(_) | Action::Respond(_) => None,
+            Action::Redirect(_) | Action::Respond(_) | Action::Compose(_) => None,
         });
         match route {
             Some(route) => route.series.observe(&context.method, status, duration),
@@ -296,11 +336,13 @@ impl Record {
         for decision in &context.decisions {
             counters.decide(decision, consumer.as_ref().map(|consumer| &consumer.name));
         }
-        count(&counters.retries, u64::from(self.attempts.retries()));
+        let retries = calls.iter().map(|called| called.attempts.retries()).sum::<u32>() + self.attempts.retries();
+        count(&counters.retries, u64::from(retries));
         counters.in_flight.set(counters.in_flight.get().saturating_sub(1));
         let received = self.upload.as_ref().map_or(self.received, |upload| upload.bytes());
         route.map_or(counters.no_route(), |route| &route.series).add_bodies(received, self.sent);
-        self.count_tries();
+        self.count_tries(&calls);
+        let incomplete = self.count_parts();
         let client;
         let line = Line {
             method: context.method.as_str(),
@@ -328,9 +370,10 @@ impl Record {
             phases: self.attempts.phases(self.started, now),
             received,
             sent: self.sent,
-            retries: self.attempts.retries(),
+            retries,
             reason: self.failure.map(|(reason, _)| reason),
             decisions: &context.decisions,
+            incomplete: incomplete.as_deref(),
             subject: context.principals.iter().next().map(|principal| &*principal.subject),
             consumer: consumer.as_ref().map(|consumer| consumer.name.as_str()),
             revision: self.revision,
@@ -340,7 +383,7 @@ impl Record {
         if context.trace.sampled && exporter.is_on() {
             let (upstream, reason) =
                 (upstream.map(|upstream| upstream.as_str()), self.failure.map(|(reason, _)| reason));
-            let end = End { now, status, upstream, reason };
+            let end = End { now, status, upstream, reason, calls: &calls };
             spans(self, &end).for_each(|span| exporter.offer(span));
         }
     }

@@ -6,18 +6,23 @@
 
 use super::record::Record;
 use crate::{
+    compose::Called,
     context::{Made, TRACESTATE},
-    pool::{Try, TryEnd},
+    pool::{Attempts, Try, TryEnd},
     telemetry::{counters::method_label, version_label},
 };
-use http::header;
+use http::{Method, header};
 use otel::span::{Kind, Link, Span, Status, Text, Value};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::{
+    iter,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
 
 /// The longest of the client's texts that is kept.
 const MAX_TEXT: usize = 1024;
 
 // Tells when something was, by both clocks at one moment.
+#[derive(Clone, Copy)]
 struct Clock {
     now: Instant,
     nanoseconds: u64,
@@ -30,16 +35,45 @@ pub(super) struct End<'r> {
     pub(super) upstream: Option<&'r str>,
     /// Why it was not answered as the client wished.
     pub(super) reason: Option<&'static str>,
+    /// The calls of a composition.
+    pub(super) calls: &'r [Called],
+}
+
+// One call, and what there is to tell of it.
+#[derive(Clone, Copy)]
+struct Asked<'r> {
+    attempts: &'r Attempts,
+    method: &'r Method,
+    upstream: Option<&'r str>,
+    // The part of a composition.
+    part: Option<&'r str>,
+    // When all of the answer was there.
+    ended: Instant,
 }
 
 /// The spans of the request, that of the request itself last.
 pub(super) fn spans<'r>(record: &'r Record, end: &'r End<'r>) -> impl Iterator<Item = Span> {
     let clock = Clock::read(end.now);
-    let tries = record.attempts.tries();
-    let last = record.attempts.retries();
     let request = server(record, end, &clock);
-    let client = move |(at, each): (usize, &'r Try)| client(record, end, &clock, (at, each), at == last as usize);
-    tries.enumerate().map(client).chain([request])
+    let own = Asked {
+        attempts: &record.attempts,
+        method: &record.context.method,
+        upstream: end.upstream,
+        part: None,
+        ended: end.now,
+    };
+    let of_part = |called: &'r Called| {
+        let part = record.part(called.part);
+        let (attempts, method, ended) = (&called.attempts, &called.method, called.ended);
+        let upstream = part.map(|part| part.pool.name().as_str());
+        Asked { attempts, method, upstream, part: part.map(|part| &*part.spec.name), ended }
+    };
+    let asked = iter::once(own).chain(end.calls.iter().map(of_part));
+    let clients = asked.flat_map(move |asked| {
+        let clock = clock;
+        asked.attempts.tries().enumerate().map(move |each| client(record, &asked, &clock, each))
+    });
+    clients.chain([request])
 }
 
 fn server(record: &Record, end: &End<'_>, clock: &Clock) -> Span {
@@ -74,6 +108,7 @@ fn server(record: &Record, end: &End<'_>, clock: &Clock) -> Span {
     if let Some(upstream) = end.upstream {
         attributes.push(("portico.upstream", upstream.to_string().into()));
     }
+    attributes.extend(record.variant().map(|variant| ("portico.variant", variant.to_string().into())));
     attributes.extend(end.reason.map(|reason| ("portico.reason", reason.into())));
     for decision in &context.decisions {
         let key = match decision.made {
@@ -115,18 +150,21 @@ fn server(record: &Record, end: &End<'_>, clock: &Clock) -> Span {
     }
 }
 
-fn client(record: &Record, end: &End<'_>, clock: &Clock, (at, each): (usize, &Try), is_last: bool) -> Span {
-    let context = &record.context;
+fn client(record: &Record, asked: &Asked<'_>, clock: &Clock, (at, each): (usize, &Try)) -> Span {
+    let (context, is_last) = (&record.context, at == asked.attempts.retries() as usize);
     let endpoint = each.endpoint.address();
     let mut attributes: Vec<(&'static str, Value)> = Vec::with_capacity(10);
     attributes.extend([
-        ("http.request.method", method_label(&context.method).into()),
+        ("http.request.method", method_label(asked.method).into()),
         ("server.address", endpoint.host.to_string().into()),
         ("server.port", i64::from(endpoint.port).into()),
         ("portico.endpoint", each.endpoint.as_str().to_string().into()),
     ]);
-    if let Some(upstream) = end.upstream {
+    if let Some(upstream) = asked.upstream {
         attributes.push(("portico.upstream", upstream.to_string().into()));
+    }
+    if let Some(part) = asked.part {
+        attributes.push(("portico.part", part.to_string().into()));
     }
     if at > 0 {
         attributes.push(("http.request.resend_count", (at as i64).into()));
@@ -135,7 +173,7 @@ fn client(record: &Record, end: &End<'_>, clock: &Clock, (at, each): (usize, &Tr
         let took = connected.saturating_duration_since(each.begun);
         attributes.push(("portico.connect.duration", took.as_secs_f64().into()));
     }
-    let mut ended = end.now;
+    let mut ended = asked.ended;
     let failure = match each.ended {
         Some((_, TryEnd::Answered(status))) => {
             attributes.push(("http.response.status_code", i64::from(status.as_u16()).into()));
@@ -158,7 +196,7 @@ fn client(record: &Record, end: &End<'_>, clock: &Clock, (at, each): (usize, &Tr
         trace: context.trace.id,
         id: each.span,
         parent: context.trace.span,
-        name: method_label(&context.method).into(),
+        name: method_label(asked.method).into(),
         kind: Kind::Client,
         start: clock.tell(each.begun),
         end: clock.tell(ended),

@@ -110,7 +110,7 @@ impl Visit {
     pub(crate) fn answer(&self, entry: &RouteEntry, captures: Captures) -> Option<Result<Answered, Error>> {
         let values = Values::with_captures(&self.context, &entry.variables, captures);
         let answer = match &entry.action {
-            Action::Forward(_) => return None,
+            Action::Forward(_) | Action::Compose(_) => return None,
             Action::Redirect(redirect) => locate::redirect(redirect, &values),
             Action::Respond(respond) => Ok(locate::respond(respond, &values)),
         };

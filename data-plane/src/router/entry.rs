@@ -2,6 +2,7 @@
 
 use super::{names::Names, split::Splitter};
 use crate::{
+    compose::{Part, Plan},
     context::variables,
     filter::{Attached, Filters, Place},
     pool::Pool,
@@ -9,6 +10,7 @@ use crate::{
 };
 use http::{HeaderValue, StatusCode};
 use proto::{
+    compose::{self, Compose},
     consumer::OwnPolicies,
     matching::{Head, Predicates},
     name::Name,
@@ -60,6 +62,8 @@ pub(crate) enum Action {
     Redirect(Redirect),
     /// Answer here.
     Respond(Respond),
+    /// Answer with what several upstreams answer.
+    Compose(Box<Plan>),
 }
 
 /// Send it to an upstream.
@@ -116,11 +120,13 @@ pub(super) struct Resolver<'a> {
 impl RouteEntry {
     /// The upstreams that its policies ask.
     pub(crate) fn asks(&self) -> impl Iterator<Item = &Arc<Pool>> {
-        let sides: &[Side] = match &self.action {
-            Action::Forward(forward) => &forward.sides,
-            Action::Redirect(_) | Action::Respond(_) => &[],
+        let (sides, parts): (&[Side], &[Part]) = match &self.action {
+            Action::Forward(forward) => (&forward.sides, &[]),
+            Action::Compose(plan) => (&[], &plan.parts),
+            Action::Redirect(_) | Action::Respond(_) => (&[], &[]),
         };
-        let filters = iter::once(&self.filters).chain(sides.iter().map(|side| &side.filters));
+        let upstreams = sides.iter().map(|side| &side.filters).chain(parts.iter().map(|part| &part.filters));
+        let filters = iter::once(&self.filters).chain(upstreams);
         filters.flat_map(|filters| filters.asks())
     }
 
@@ -197,24 +203,31 @@ impl<'a> Resolver<'a> {
             route::Action::Forward(forward) => self.forward(route, forward),
             route::Action::Redirect(redirect) => Action::Redirect(redirect.clone()),
             route::Action::Respond(respond) => Action::Respond(respond.clone()),
+            route::Action::Compose(compose) => self.compose(route, compose),
         }
     }
 
     fn forward(self, route: &Route, forward: &route::Forward) -> Action {
         let upstreams = forward.destination.upstreams();
         let sides: Option<Vec<Side>> = upstreams.iter().map(|(name, _)| self.side(route, forward, name)).collect();
-        let Some(sides) = sides else {
-            // A checked snapshot has every upstream that is referred to.
-            tracing::error!(route.name = %route.name, "a route's upstream is missing; it answers 500");
-            let status = StatusCode::INTERNAL_SERVER_ERROR;
-            return Action::Respond(Respond { status, headers: Vec::new(), body: Default::default() });
-        };
+        let Some(sides) = sides else { return lost(route) };
         let split = match &forward.destination {
             Destination::Upstream(_) => None,
             Destination::Split(split) => Some(Splitter::new(split)),
         };
         let mirror = forward.mirror.as_ref().and_then(|mirror| self.mirror(route, mirror)).map(Box::new);
         Action::Forward(Forward { sides, split, rewrite: forward.rewrite.clone(), host: forward.host.clone(), mirror })
+    }
+
+    fn compose(self, route: &Route, compose: &Compose) -> Action {
+        let upstream = |part: &compose::Part| {
+            let pool = self.pools.get(part.call().upstream.as_str())?;
+            Some((pool.clone(), Filters::build(self.of_upstream(route, pool.spec()), self.states)))
+        };
+        match compose.parts.iter().map(upstream).collect() {
+            Some(upstreams) => Action::Compose(Box::new(Plan::new(compose, upstreams))),
+            None => lost(route),
+        }
     }
 
     // A checked snapshot has every upstream that is referred to.
@@ -285,6 +298,13 @@ impl<'a> Resolver<'a> {
             Attachment::Inline(policy) => Some(policy),
         })
     }
+}
+
+// A checked snapshot has every upstream that is referred to.
+fn lost(route: &Route) -> Action {
+    tracing::error!(route.name = %route.name, "a route's upstream is missing; it answers 500");
+    let status = StatusCode::INTERNAL_SERVER_ERROR;
+    Action::Respond(Respond { status, headers: Vec::new(), body: Default::default() })
 }
 
 /// Whether a policy that is attached more widely holds for the route too.

@@ -324,7 +324,7 @@ fn a_change_leaves_alone_what_it_does_not_touch() {
     };
     let pool = |entry: &RouteEntry| match &entry.action {
         Action::Forward(forward) => forward.sides[0].pool.clone(),
-        Action::Redirect(_) | Action::Respond(_) => panic!("not forwarded"),
+        Action::Redirect(_) | Action::Respond(_) | Action::Compose(_) => panic!("not forwarded"),
     };
     assert!(Arc::ptr_eq(&entry(&old, "r"), &entry(&new, "r")));
     assert!(!Arc::ptr_eq(&entry(&old, "s"), &entry(&new, "s")));

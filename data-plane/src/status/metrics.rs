@@ -179,6 +179,14 @@ impl Metrics {
             ];
             encode(histogram, family.encode_family(&labels)?)?;
         }
+        let help = "How long parts of compositions took, whatever became of them";
+        let (name, unit) = ("portico_compose_part_duration", Unit::Seconds);
+        let mut family = encoder.encode_descriptor(name, help, Some(&unit), MetricType::Histogram)?;
+        for ((route, part, (outcome, reason)), histogram) in &self.counts.parts {
+            let route = route.as_ref().map_or("_OTHER", |route| route.as_str());
+            let labels = [("outcome", *outcome), ("part", part), ("reason", reason), ("route", route)];
+            encode(histogram, family.encode_family(&labels)?)?;
+        }
         let help = "Connections to an upstream that no request uses now";
         let mut family =
             encoder.encode_descriptor("portico_upstream_idle_connections", help, None, MetricType::Gauge)?;

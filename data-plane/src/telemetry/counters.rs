@@ -22,6 +22,9 @@ pub(crate) const BUCKETS: [u32; 14] = [
 /// The most routes that have series of their own; the others share one.
 const MAX_ROUTES: usize = 2_000;
 
+/// The most ends of parts of one route that are told apart; names of parts may change.
+const MAX_PARTS: usize = 512;
+
 /// How many requests failed, by upstream, reason and fault.
 pub(crate) type Failures = BTreeMap<(Option<Name>, &'static str, Fault), u64>;
 
@@ -54,9 +57,16 @@ pub(crate) struct Counters {
 pub(crate) struct RouteSeries {
     label: Box<str>,
     durations: Series<u16>,
+    parts: RefCell<Parts>,
     received: Cell<u64>,
     sent: Cell<u64>,
 }
+
+// Of compositions: the part, how it ended and why, and how long it took.
+type Parts = Vec<(Box<str>, PartEnd, Histogram)>;
+
+/// How a part of a composition ended, and why, if that was not well.
+pub(crate) type PartEnd = (&'static str, &'static str);
 
 /// The tries of requests to one upstream.
 pub(crate) type CallSeries = Series<CallEnd>;
@@ -123,6 +133,8 @@ pub(crate) struct Counts {
     pub(crate) bodies: BTreeMap<(Option<Name>, Box<str>), Bodies>,
     /// By the upstream's name (none: one of too many), method and end.
     pub(crate) calls: BTreeMap<(Option<Name>, MethodLabel, CallEnd), Histogram>,
+    /// By the route's name, the part, and how it ended.
+    pub(crate) parts: BTreeMap<(Option<Name>, Box<str>, PartEnd), Histogram>,
     /// Connections to upstreams that nobody uses now.
     pub(crate) idle: BTreeMap<Name, u64>,
     pub(crate) lag: Histogram,
@@ -202,6 +214,7 @@ impl Counters {
             requests: BTreeMap::new(),
             bodies: BTreeMap::new(),
             calls: BTreeMap::new(),
+            parts: BTreeMap::new(),
             idle: BTreeMap::new(),
             lag: self.lag.borrow().clone(),
             in_flight: self.in_flight.get(),
@@ -222,6 +235,9 @@ impl Counters {
             let label = if Rc::ptr_eq(route, &self.other) { "_OTHER".into() } else { route.label.clone() };
             for (method, status, histogram) in route.durations.durations.borrow().iter() {
                 counts.requests.insert((name.cloned(), label.clone(), *method, *status), histogram.clone());
+            }
+            for (part, end, histogram) in route.parts.borrow().iter() {
+                counts.parts.insert((name.cloned(), part.clone(), *end), histogram.clone());
             }
             let bodies = Bodies { received: route.received.get(), sent: route.sent.get() };
             if bodies != Bodies::default() {
@@ -268,6 +284,19 @@ impl RouteSeries {
     /// Counts a request.
     pub(crate) fn observe(&self, method: &Method, status: u16, duration: Duration) {
         self.durations.observe(method, status, duration);
+    }
+
+    /// Counts a part of a composition.
+    pub(crate) fn observe_part(&self, part: &str, end: PartEnd, took: Duration) {
+        let mut parts = self.parts.borrow_mut();
+        let at = parts.iter().position(|(name, known, _)| **name == *part && *known == end);
+        let at = at.unwrap_or(parts.len());
+        if at == parts.len() && at < MAX_PARTS {
+            parts.push((part.into(), end, Histogram::default()));
+        }
+        if let Some((_, _, histogram)) = parts.get_mut(at) {
+            histogram.observe(took);
+        }
     }
 
     /// Counts the bytes of its bodies.
@@ -376,6 +405,9 @@ impl Counts {
         }
         for (key, histogram) in other.calls {
             self.calls.entry(key).or_default().add(&histogram);
+        }
+        for (key, histogram) in other.parts {
+            self.parts.entry(key).or_default().add(&histogram);
         }
         for (key, n) in other.idle {
             *self.idle.entry(key).or_default() += n;

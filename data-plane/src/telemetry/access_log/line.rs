@@ -58,6 +58,7 @@ pub(crate) struct Line<'a> {
     pub(crate) retries: u32,
     pub(crate) reason: Option<&'a str>,
     pub(crate) decisions: &'a [Decision],
+    pub(crate) incomplete: Option<&'a str>,
     pub(crate) subject: Option<&'a str>,
     pub(crate) consumer: Option<&'a str>,
     pub(crate) revision: u64,
@@ -184,6 +185,7 @@ impl Line<'_> {
             }
             LogField::Shadowed => return let_pass(self.decisions, Made::Shadowed, pen),
             LogField::FailedOpen => return let_pass(self.decisions, Made::FailedOpen, pen),
+            LogField::Incomplete => return told(self.incomplete, |incomplete| plain(incomplete, pen)),
             LogField::Subject => {
                 let subject = self.subject.map(str::as_bytes);
                 return told(subject, |subject| escape(&subject[..subject.len().min(MAX_TOLD)], pen));
@@ -283,6 +285,7 @@ pub(super) mod tests {
             retries: 3,
             reason: None,
             decisions: &[],
+            incomplete: None,
             subject: None,
             consumer: None,
             revision: 4,

@@ -94,6 +94,8 @@ fields! {
     Shadowed = "shadowed" text,
     /// The policies that let it pass because whom they ask did not answer, in the same form.
     FailedOpen = "failed_open" text,
+    /// The parts of a composition that failed: each with its reason, `name:reason`.
+    Incomplete = "incomplete" text,
     /// Whose it is, as a policy proved it.
     Subject = "user.id" text,
     /// The consumer whose it is.
