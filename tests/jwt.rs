@@ -287,3 +287,44 @@ fn what_upstreams_see_of_a_token_is_what_the_configuration_says() {
     assert!(metrics.contains("portico_token_lookups_total{result=\"hit\"} 2"), "{metrics}");
     assert!(metrics.contains("portico_tokens_known 1"), "{metrics}");
 }
+
+#[test]
+fn what_a_token_claims_is_told_as_utf8_or_not_at_all() {
+    let upstream = Upstream::echo("echo");
+    let secret = "a-secret-of-both-that-has-32-byte";
+    let policy = json!({
+        "issuers": [{"issuer": "https://a", "audiences": ["api"], "keys": {"secret": {"value": secret}}}],
+    });
+    let mut configuration = configuration(&upstream, &policy);
+    let headers = json!([{"name": "x-user", "value": "{claims.name}"}, {"name": "x-roles", "value": "{claims.roles}"}]);
+    let policies = configuration["routes"][0]["policies"].as_array_mut().unwrap();
+    policies.push(json!({"request_headers": {"set": headers}}));
+    let folder = tempfile::tempdir().unwrap();
+    let node = node(folder.path(), &configuration, &[]);
+    let ask = |name: &str, roles: &[&str]| {
+        let mut claims = claims("https://a");
+        (claims["name"], claims["roles"]) = (name.into(), roles.into());
+        let bearer = format!("Bearer {}", Signer::secret(secret).sign(&claims));
+        let claimed = [("authorization", bearer.as_str()), ("x-user", "eve"), ("x_roles", "admin")];
+        node.send(&Request { headers: &claimed, ..Request::get("/api/x") })
+    };
+    for (name, roles, told) in [
+        ("Zo\u{eb} \u{6771}\u{4eac}", &["l\u{e9}ger", "b"][..], "l\u{e9}ger,b"),
+        // Bytes of it are control characters to whoever reads Latin-1.
+        ("\u{c5}x\u{85}y", &["a"], "a"),
+    ] {
+        let response = ask(name, roles);
+        assert_eq!(response.status, 200, "{}", response.text());
+        let seen = response.json();
+        let headers = seen["headers"].as_array().unwrap();
+        let of = |wanted: &str| {
+            let alike = |header: &&Value| header[0].as_str().unwrap().replace('_', "-") == wanted;
+            headers.iter().filter(alike).map(|header| header[1].as_str().unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!((of("x-user"), of("x-roles")), (vec![name], vec![told]));
+    }
+    for (name, roles) in [("a\r\nx-admin: 1", &["a"][..]), ("a\0", &["a"]), ("a", &["a,admin"]), ("a\u{7f}", &["a"])] {
+        let refused = ask(name, roles);
+        assert_eq!((refused.status, reason(&refused).as_str()), (400, "request_headers"), "{name:?} {roles:?}");
+    }
+}
