@@ -231,3 +231,27 @@ fn what_went_wrong_is_in_the_spans() {
     assert!(spans.iter().all(|span| span.status == 2), "{spans:?}");
     assert_eq!(attributes(&spans[0], &told), [Some("connect"), None, None]);
 }
+
+#[test]
+fn what_policies_made_of_a_request_is_in_its_span() {
+    let (runtime, collector, settings) = collected();
+    let key = json!({"id": "one", "api_key": {"key": {"value": "key-of-acme-0123456789"}}});
+    let policies = json!([
+        {"api_key": {}},
+        {"name": "guarded", "ext_auth": {"upstream": "guard", "allow": {}}},
+        {"name": "tried", "shadow": {}, "access": {"rules": [{"allow": {"groups": ["gold"]}}]}},
+    ]);
+    let resources = [
+        (Kind::Keyring, json!({"name": "api-keys", "pepper": {"value": "p".repeat(32)}})),
+        (Kind::Consumer, json!({"name": "acme", "credentials": [key]})),
+        (Kind::Upstream, json!({"name": "guard", "endpoints": [{"address": nobody().to_string()}]})),
+        (Kind::Route, json!({"name": "all", "respond": {}, "policies": policies})),
+    ];
+    let node = Node::with(settings, &resources);
+    assert_eq!(node.ask(&asked("x-api-key: key-of-acme-0123456789\r\n")).status(), 200);
+    let spans = arrived(&runtime, &collector, 1);
+    let told = ["user.id", "portico.consumer", "portico.policy.failed_open", "portico.policy.shadowed"];
+    let expect = ["acme/one", "acme", "guarded:ext_auth_unavailable", "tried:forbidden"].map(Some);
+    assert_eq!(attributes(&spans[0], &told), expect);
+    assert_eq!(attributes(&spans[0], &["portico.policy.refused"]), [None]);
+}
