@@ -7,12 +7,15 @@
 mod answer;
 mod each;
 mod find;
+mod foretell;
 mod key;
 mod ledger;
 mod merge;
 mod node;
 mod part;
 mod plan;
+#[cfg(any(test, feature = "fuzzing"))]
+mod probe;
 mod reason;
 mod run;
 mod scan;
@@ -22,7 +25,10 @@ mod text;
 mod value;
 mod variant;
 
+pub(crate) use foretell::{Foretold, ForetoldPart, foretell};
 pub(crate) use ledger::{Called, Ledger};
 pub(crate) use plan::{Part, Plan};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use probe::{Probe, probe};
 pub(crate) use reason::Reason;
 pub(crate) use run::{Lent, run};

@@ -4,13 +4,15 @@
 //! its policies are asked as filters ask, and what an upstream would get is what the proxy would send. What only a running
 //! node knows (health, limits, chance) is named and not guessed.
 
+mod composition;
 mod forward;
 mod lost;
 mod policies;
 
 use crate::{
+    compose::foretell,
     consumers::Consumers,
-    context::Routed,
+    context::{Routed, Values},
     error::Error,
     filter::Whose,
     listener::read_head,
@@ -169,9 +171,13 @@ impl Explainer {
                         Question { router, visit: &visit, entry: route, action, captures, sent: &sent, limit };
                     question.answer(&mut asked, &mut told.depends_on)
                 }
-                (Action::Redirect(_) | Action::Respond(_) | Action::Compose(_), Some(answer)) => answer.map(local),
+                (Action::Compose(plan), _) => {
+                    let values = Values::with_captures(&visit.context, &route.variables, captures);
+                    foretell(plan, &values).map(|foretold| composition::composed(&foretold, plan, &mut told.depends_on))
+                }
+                (Action::Redirect(_) | Action::Respond(_), Some(answer)) => answer.map(local),
                 // Only what is forwarded has no answer of its own.
-                (Action::Redirect(_) | Action::Respond(_) | Action::Compose(_), None) => Err(Error::NoRoute),
+                (Action::Redirect(_) | Action::Respond(_), None) => Err(Error::NoRoute),
             },
         };
         told.policies = asked.tell(&visit.context);

@@ -2,6 +2,7 @@
 //! promise. What is promised is said here a second time, as simply as can be: there is no use in asking the code itself.
 
 mod chunks;
+mod compositions;
 mod heads;
 mod routes;
 
@@ -54,6 +55,11 @@ pub fn proxy_protocol(bytes: &[u8]) {
     for part in 0..len {
         assert_eq!(decode_proxy_protocol(&bytes[..part]), Ok(None), "{part} of {len}");
     }
+}
+
+/// A body that is composed with others: it is JSON, stays as it was, and what is made of it is JSON too.
+pub fn json(bytes: &[u8]) {
+    compositions::body(bytes);
 }
 
 /// A template and the values of a request, apart by NUL: a value never becomes syntax.
@@ -135,7 +141,7 @@ mod tests {
 
     type Door = (&'static str, fn(&[u8]));
 
-    const DOORS: [Door; 8] = [
+    const DOORS: [Door; 9] = [
         ("head", head),
         ("answer", answer),
         ("chunked", chunked),
@@ -144,6 +150,7 @@ mod tests {
         ("path", path),
         ("proxy_protocol", proxy_protocol),
         ("template", template),
+        ("json", json),
     ];
 
     // A little of what the fuzzers do, everywhere and each time: the seeds, all their beginnings, and bytes exchanged.

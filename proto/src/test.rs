@@ -127,7 +127,7 @@ impl Expectation {
         }
         let sent: &[pb::ForwardedTo] = match outcome {
             Some(Outcome::Forward(forwarded)) => &forwarded.upstreams,
-            Some(Outcome::Refused(_) | Outcome::Redirect(_) | Outcome::Respond(_)) | None => &[],
+            Some(Outcome::Refused(_) | Outcome::Redirect(_) | Outcome::Respond(_) | Outcome::Compose(_)) | None => &[],
         };
         let mut compare = |field: &str, expected: Option<&str>, actual: Vec<&str>| {
             let Some(expected) = expected else { return };
@@ -147,7 +147,7 @@ impl Expectation {
         let (reason, location) = match outcome {
             Some(Outcome::Refused(refused)) => (Some(refused.reason.as_str()), None),
             Some(Outcome::Redirect(redirect)) => (None, Some(redirect.location.as_str())),
-            Some(Outcome::Forward(_) | Outcome::Respond(_)) | None => (None, None),
+            Some(Outcome::Forward(_) | Outcome::Respond(_) | Outcome::Compose(_)) | None => (None, None),
         };
         compare("reason", self.reason.as_deref(), reason.into_iter().collect());
         compare("location", self.location.as_deref(), location.into_iter().collect());
@@ -159,7 +159,7 @@ fn status(outcome: &Outcome) -> Option<u32> {
         Outcome::Refused(refused) => Some(refused.status),
         Outcome::Redirect(redirect) => Some(redirect.status),
         Outcome::Respond(respond) => Some(respond.status),
-        Outcome::Forward(_) => None,
+        Outcome::Forward(_) | Outcome::Compose(_) => None,
     }
 }
 
@@ -168,6 +168,10 @@ fn instead(outcome: Option<&Outcome>) -> String {
         Some(Outcome::Refused(refused)) => format!("it would be refused with {} {}", refused.status, refused.reason),
         Some(Outcome::Redirect(redirect)) => format!("it would be redirected to {}", redirect.location),
         Some(Outcome::Respond(respond)) => format!("the gateway would answer with {}", respond.status),
+        Some(Outcome::Compose(composed)) => {
+            let parts: Vec<&str> = composed.parts.iter().map(|part| part.name.as_str()).collect();
+            format!("it would be composed of {}", parts.join(", "))
+        }
         Some(Outcome::Forward(forwarded)) => {
             let upstreams: Vec<&str> = forwarded.upstreams.iter().map(|to| to.upstream.as_str()).collect();
             format!("it would be forwarded to {}", upstreams.join(" or "))
@@ -179,7 +183,9 @@ fn instead(outcome: Option<&Outcome>) -> String {
 fn refusal(told: &pb::Explanation) -> String {
     match &told.outcome {
         Some(Outcome::Refused(refused)) => format!(" (refused, {}: {})", refused.reason, refused.detail),
-        Some(Outcome::Forward(_) | Outcome::Redirect(_) | Outcome::Respond(_)) | None => String::new(),
+        Some(Outcome::Forward(_) | Outcome::Redirect(_) | Outcome::Respond(_) | Outcome::Compose(_)) | None => {
+            String::new()
+        }
     }
 }
 

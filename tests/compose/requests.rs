@@ -240,3 +240,39 @@ fn a_client_that_leaves_takes_its_calls_along() {
     assert_eq!(text, "");
     eventually("all calls are given up again", || (ended.load(Ordering::SeqCst) == 6).then_some(()));
 }
+
+#[test]
+fn explain_tells_the_plan() {
+    let service = service(|_| None);
+    let stock = json!({"name": "stock", "fallback": {"value": "[]"}, "timeout": "50ms", "for_each": {
+        "items": "order.lines", "each": {"call": {"upstream": "service", "path": "/stock/{items.sku}"}, "key": "sku"},
+    }});
+    let order = part("order", "/orders/{query.id}?lang={header.accept-language}");
+    let parts = json!([part_with("news", "/news", json!({"optional": {}})), stock, order]);
+    let mobile =
+        json!({"name": "mobile", "when": {"header": {"name": "X-Client", "equals": "mobile"}}, "skip": ["news"]});
+    let routes = json!({"page": {"deadline": "2s", "parts": parts, "variants": [mobile]}});
+    let (control_plane, _node) = gateway(&service, routes);
+    let explain = |url: &str, headers: Value| {
+        let asked = json!({"request": {"url": url, "headers": headers}});
+        control_plane.admin.ok("POST", "/v1/explain", Some(&asked)).json()
+    };
+    let headers = json!([{"name": "accept-language", "value": "de"}, {"name": "x-client", "value": "mobile"}]);
+    let told = explain("/page?id=a%20b", headers);
+    let part = |name: &str, need: &str, wave: u32, target: &str, timeout: &str| {
+        let mut part = json!({
+            "name": name, "need": need, "upstream": "service", "wave": wave, "method": "GET", "target": target, "timeout": timeout,
+        });
+        part.as_object_mut().unwrap().retain(|_, value| *value != "");
+        part
+    };
+    let expect =
+        [part("stock", "fallback", 2, "", "50ms"), part("order", "required", 1, "/orders/a%20b?lang=de", "2s")];
+    assert_eq!(told["compose"], json!({"variant": "mobile", "parts": expect}), "{told:#}");
+    let refused = explain("/page?id=..", json!([{"name": "accept-language", "value": "de"}]));
+    assert_eq!(
+        (&refused["refused"]["status"], &refused["refused"]["reason"]),
+        (&json!(400), &json!("call")),
+        "{refused:#}"
+    );
+}

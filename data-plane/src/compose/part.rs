@@ -49,7 +49,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A request of a part.
 pub(super) struct Prepared {
-    target: PathAndQuery,
+    pub(super) target: PathAndQuery,
     headers: HeaderMap,
     body: Option<Bytes>,
 }

@@ -17,7 +17,7 @@ use std::{sync::Arc, time::Duration};
 /// The plan.
 pub(crate) struct Plan {
     /// How long all of it may take.
-    pub(super) deadline: Duration,
+    pub(crate) deadline: Duration,
     /// In the order in which they were written.
     pub(crate) parts: Vec<Part>,
     /// What goes where, in this order.

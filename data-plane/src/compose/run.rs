@@ -63,22 +63,27 @@ type Outcome = Result<(Value, HeaderMap, Option<Reason>), Reason>;
 
 /// Answers a request.
 pub(crate) async fn run(plan: &Plan, lent: &Lent<'_>) -> Result<Answer, Error> {
-    let variant = plan.variants.iter().position(|variant| holds(&variant.when, &lent.values));
+    let variant = choose(plan, &lent.values);
     lent.ledger.choose(variant);
     let variant = variant.and_then(|at| plan.variants.get(at));
     let skip = variant.map_or(Set::default(), |variant| variant.skip);
-    check(plan, lent, skip)?;
+    check(plan, &lent.values, skip)?;
     let run = Run { plan, slots: plan.parts.iter().map(|_| OnceCell::new()).collect() };
     run.ask_all(lent, skip).await?;
     answer(&run, lent, variant)
 }
 
-// What the client sent can stand where it goes, in every call: nobody is asked for half of an answer.
-fn check(plan: &Plan, lent: &Lent<'_>, skip: Set) -> Result<(), Error> {
-    let alone = Alone(&lent.values);
+/// Which variant it is for, if any.
+pub(super) fn choose(plan: &Plan, values: &Values<'_>) -> Option<usize> {
+    plan.variants.iter().position(|variant| holds(&variant.when, values))
+}
+
+/// What the client sent can stand where it goes, in every call: nobody is asked for half of an answer.
+pub(super) fn check(plan: &Plan, values: &Values<'_>, skip: Set) -> Result<(), Error> {
+    let alone = Alone(values);
     let parts = plan.parts.iter().enumerate().filter(|(at, part)| !skip.has(*at) && part.uses_request);
     for (_, part) in parts {
-        prepare(part.call(), &alone, lent.context).map_err(Error::Call)?;
+        prepare(part.call(), &alone, values.context()).map_err(Error::Call)?;
     }
     Ok(())
 }
