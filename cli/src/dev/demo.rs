@@ -1,4 +1,5 @@
-//! The demo of `dev`: two small sample services on loopback, and routes to them through the admin API.
+//! The demo of `dev`: small sample services on loopback, routes to them through the admin API, and a page that is composed
+//! of all of them.
 
 use super::ports::free;
 use crate::{
@@ -8,20 +9,20 @@ use crate::{
     sample::Sample,
 };
 use hyper::{Method, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{net::SocketAddr, time::Duration};
 use tokio::task::JoinHandle;
 
 /// Where the services are looked for first: the same ports at each start leave the configuration as it is.
-const ORDERS_PORT: u16 = 7191;
-const CUSTOMERS_PORT: u16 = 7192;
+const SERVICES: [(Sample, u16); 4] =
+    [(Sample::Orders, 7191), (Sample::Customers, 7192), (Sample::Stock, 7193), (Sample::Offers, 7194)];
 
 /// How long the node may take to run the routes.
 const WAIT: Duration = Duration::from_secs(10);
 
 /// The running services; they end when it is dropped.
 pub(super) struct Demo {
-    services: [JoinHandle<()>; 2],
+    services: Vec<JoinHandle<()>>,
 }
 
 // === impl Demo ===
@@ -29,20 +30,19 @@ pub(super) struct Demo {
 impl Demo {
     /// Starts the services and makes the routes.
     pub(super) async fn start(client: &Client) -> Result<Demo, Failure> {
-        let (orders_at, orders) = serve(Sample::Orders, ORDERS_PORT)?;
-        let (customers_at, customers) = serve(Sample::Customers, CUSTOMERS_PORT)?;
-        let demo = Demo { services: [orders, customers] };
-
+        let mut demo = Demo { services: Vec::new() };
         let labels = json!({ "demo": "true" });
-        let upstream = |name: &str, address: SocketAddr| json!({ "name": name, "labels": labels, "endpoints": [{ "address": address.to_string() }] });
-        let route = |name: &str| {
-            json!({ "name": name, "labels": labels, "match": { "path": { "prefix": format!("/{name}") } },
-                "forward": { "upstream": name } })
-        };
-        let body = json!({
-            "upstreams": [upstream("orders", orders_at), upstream("customers", customers_at)],
-            "routes": [route("orders"), route("customers")],
-        });
+        let (mut upstreams, mut routes) = (Vec::new(), vec![page(&labels)]);
+        for (sample, port) in SERVICES {
+            let (address, service) = serve(sample, port)?;
+            demo.services.push(service);
+            let name = sample.name();
+            upstreams
+                .push(json!({ "name": name, "labels": labels, "endpoints": [{ "address": address.to_string() }] }));
+            routes.push(json!({ "name": name, "labels": labels, "match": { "path": { "prefix": format!("/{name}") } },
+                "forward": { "upstream": name } }));
+        }
+        let body = json!({ "upstreams": upstreams, "routes": routes });
         let mut query = Query::default();
         query.add("reason", "portico dev --demo");
         query.add("wait", "all");
@@ -56,7 +56,10 @@ impl Demo {
 
     /// What to try.
     pub(super) fn commands(&self, traffic: SocketAddr) -> String {
-        format!("  curl http://{traffic}/orders/1\n  curl http://{traffic}/customers\n")
+        format!(
+            "  curl http://{traffic}/orders/1\n  curl http://{traffic}/customers\n  \
+             curl -i http://{traffic}/pages/orders/1\n  curl -H 'X-Client: mobile' http://{traffic}/pages/orders/1\n"
+        )
     }
 }
 
@@ -64,6 +67,43 @@ impl Drop for Demo {
     fn drop(&mut self) {
         self.services.iter().for_each(JoinHandle::abort);
     }
+}
+
+// One answer of all four: the customer comes late, the stock of each line is joined to it, and there are no offers.
+fn page(labels: &Value) -> Value {
+    json!({
+        "name": "order-page",
+        "labels": labels,
+        "match": { "path": { "template": "/pages/orders/{id}" }, "methods": ["GET"] },
+        "compose": {
+            "deadline": "1s",
+            "parts": [
+                { "name": "order", "call": { "upstream": "orders", "path": "/orders/{path.id}" },
+                    "required": { "status": [{ "when": [404], "answer": 404 }] } },
+                { "name": "customer",
+                    "call": { "upstream": "customers", "path": "/customers/{parts.order.customer}?delay=150ms" },
+                    "optional": {}, "timeout": "500ms" },
+                { "name": "stock",
+                    "for_each": { "items": "order.lines",
+                        "batch": { "call": { "upstream": "stock", "path": "/stock?sku={items.sku}" }, "key": "sku" } },
+                    "optional": {} },
+                { "name": "offers", "call": { "upstream": "offers", "path": "/offers" }, "fallback": { "value": "[]" },
+                    "retries": 0 },
+            ],
+            "merge": [
+                { "at": "order", "from": "order" },
+                { "at": "customer", "from": "customer" },
+                { "at": "order.lines[].stock", "from": "stock", "on": "sku" },
+                { "at": "offers", "from": "offers" },
+            ],
+            "incomplete": { "at": "incomplete" },
+            "variants": [
+                { "name": "mobile", "when": { "header": { "name": "X-Client", "equals": "mobile" } },
+                    "skip": ["stock", "offers"],
+                    "shape": { "pick": ["order.id", "order.total", "order.entry", "customer.name"] } },
+            ],
+        },
+    })
 }
 
 fn serve(sample: Sample, port: u16) -> Result<(SocketAddr, JoinHandle<()>), Failure> {
