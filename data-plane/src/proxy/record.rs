@@ -332,9 +332,9 @@ impl Record {
         if let Some((reason, fault)) = self.failure {
             counters.fail(upstream, reason, fault);
         }
-        let consumer = context.consumer();
+        let consumer = context.consumer().map(|consumer| &consumer.name);
         for decision in &context.decisions {
-            counters.decide(decision, consumer.as_ref().map(|consumer| &consumer.name));
+            counters.decide(decision, consumer);
         }
         let retries = calls.iter().map(|called| called.attempts.retries()).sum::<u32>() + self.attempts.retries();
         count(&counters.retries, u64::from(retries));
@@ -375,7 +375,7 @@ impl Record {
             decisions: &context.decisions,
             incomplete: incomplete.as_deref(),
             subject: context.principals.iter().next().map(|principal| &*principal.subject),
-            consumer: consumer.as_ref().map(|consumer| consumer.name.as_str()),
+            consumer: consumer.map(|consumer| consumer.as_str()),
             revision: self.revision,
         };
         self.telling(|telling| self.local.log.write(now, telling.log.as_deref(), &line));
