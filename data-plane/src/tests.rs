@@ -10,6 +10,7 @@ mod bodies;
 mod checks;
 mod client_certificates;
 mod clients;
+mod compositions;
 mod diagnostics;
 mod dns;
 mod draining;

@@ -10,9 +10,10 @@ use crate::{
     upkeep::upkeep,
     worker::Workers,
 };
-use otel::{Service, Spans};
+use otel::{Service, Spans, testing::Collector};
 use proto::{
     json,
+    quantity::Share,
     resource::{Change, Kind},
     snapshot::Snapshot,
 };
@@ -28,6 +29,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
+use tokio::runtime::Runtime;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// How long anything may take before the test fails.
@@ -72,6 +74,19 @@ pub(super) fn settings() -> Settings {
         access_log: AccessLog::Off,
         ..Settings::default()
     }
+}
+
+/// A collector, and the settings of a node that sends it everything.
+pub(super) fn collected() -> (Runtime, Collector, Settings) {
+    let runtime = Runtime::new().unwrap();
+    let collector = runtime.block_on(Collector::grpc());
+    let endpoint = otel::Endpoint::parse(&collector.url()).unwrap();
+    let otel = otel::Settings {
+        otlp_endpoint: Some(endpoint),
+        otlp_span_delay: Duration::from_millis(1),
+        ..Default::default()
+    };
+    (runtime, collector, Settings { otel, trace_sample: Share::ALL, ..settings() })
 }
 
 /// One route for everything to one upstream of these endpoints.

@@ -1,16 +1,13 @@
 //! The trace that a request belongs to: where it begins, what of it travels on, and what the log says of it.
 
-use super::harness::{Backend, Message, Node, forward, nobody, ok, respond, settings};
+use super::harness::{Backend, Message, Node, collected, forward, nobody, ok, respond, settings};
 use crate::settings::Settings;
 use otel::testing::{Collector, Received};
 use proto::{quantity::Share, resource::Kind};
 use serde_json::{Value, json};
-use std::{
-    sync::{
-        Mutex,
-        mpsc::{Receiver, channel},
-    },
-    time::Duration,
+use std::sync::{
+    Mutex,
+    mpsc::{Receiver, channel},
 };
 use tokio::runtime::Runtime;
 
@@ -139,19 +136,6 @@ fn a_policy_says_how_many_traces_are_recorded() {
     resources[route].1["policies"] = json!([{"tracing": {"sample": "0%"}}]);
     node.change(&resources);
     assert_eq!(flags(&node, &requests), "00", "the route's own counts");
-}
-
-// A collector, and the settings of a node that sends it everything.
-fn collected() -> (Runtime, Collector, Settings) {
-    let runtime = Runtime::new().unwrap();
-    let collector = runtime.block_on(Collector::grpc());
-    let endpoint = otel::Endpoint::parse(&collector.url()).unwrap();
-    let otel = otel::Settings {
-        otlp_endpoint: Some(endpoint),
-        otlp_span_delay: Duration::from_millis(1),
-        ..Default::default()
-    };
-    (runtime, collector, Settings { otel, trace_sample: Share::ALL, ..settings() })
 }
 
 fn arrived(runtime: &Runtime, collector: &Collector, count: usize) -> Vec<Received> {
