@@ -12,7 +12,7 @@ mod basic;
 mod change_traces;
 mod cli;
 mod client_certificate;
-mod compose;
+mod composition;
 mod consumer_policies;
 mod cors;
 mod database_away;
