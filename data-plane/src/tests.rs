@@ -16,6 +16,7 @@ mod dns;
 mod draining;
 mod explain;
 mod faults;
+mod fetches;
 mod frames;
 mod framing;
 mod harness;
