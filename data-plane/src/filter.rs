@@ -118,27 +118,233 @@ pub(crate) struct Telling {
     pub(crate) error_bodies: Option<Arc<ErrorBodies>>,
 }
 
-/// A policy, alive.
-#[derive(Debug)]
-pub(crate) enum Filter {
-    ResponseHeaders(ResponseHeadersFilter),
-    Hsts(HstsFilter),
-    ApiKey(ApiKeyFilter),
-    Maintenance(MaintenanceFilter),
-    Introspection(IntrospectionFilter),
-    ExtAuth(ExtAuthFilter),
-    Access(AccessFilter),
-    Jwt(JwtFilter),
-    Basic(BasicFilter),
-    ClientCertificate(ClientCertificateFilter),
-    RequestHeaders(RequestHeadersFilter),
-    SecurityHeaders(SecurityHeadersFilter),
-    RequestQuery(RequestQueryFilter),
-    Cors(CorsFilter),
-    Deprecation(DeprecationFilter),
-    Validate(ValidateFilter),
-    RateLimit(RateLimitFilter),
-    Concurrency(ConcurrencyFilter),
+/// Declares the kinds: what each is built by, when it acts, and which of the questions below it answers, so that a kind is
+/// one row. What a row leaves out, its kind has no part in.
+macro_rules! filters {
+    (
+        build($policy:ident, $attached:ident, $states:ident, $telling:ident)
+        ask($filter:ident, $of:ident, $context:ident, $lent:ident, $headers:ident)
+        told { $($told:ident: $tell:expr;)* }
+        $($kind:ident($live:ident) {
+            build: $build:expr,
+            stage: $stage:expr,
+            $(asks: $asks:expr,)?
+            $(depends_on: $depends_on:expr,)?
+            $(request: $request:expr,)?
+            $(touched: $touched:expr,)?
+            $(response: $response:expr,)?
+        })*
+    ) => {
+        /// A policy, alive.
+        #[derive(Debug)]
+        pub(crate) enum Filter {
+            $($kind($live),)*
+        }
+
+        impl Filter {
+            // A kind that remembers something takes it over from `states`.
+            fn build($attached: &Attached<'_>, $states: &States, $telling: &mut Telling) -> Option<Filter> {
+                match &$attached.policy.kind {
+                    // A preflight is answered before an upstream is chosen.
+                    PolicyKind::Cors(_) if $attached.place == Place::Upstream => None,
+                    $(PolicyKind::$kind($policy) => Some(Filter::$kind($build)),)*
+                    $(PolicyKind::$told($policy) => {
+                        $tell;
+                        None
+                    })*
+                }
+            }
+
+            /// When it acts.
+            pub(crate) fn stage(&self) -> Stage {
+                match self {
+                    $(Filter::$kind($filter) => {
+                        let _ = $filter;
+                        $stage
+                    })*
+                }
+            }
+
+            /// The upstream that it asks.
+            pub(crate) fn asks(&self) -> Option<&Arc<Pool>> {
+                match self {
+                    $(Filter::$kind($filter) => {
+                        let _ = $filter;
+                        $(return $asks;)?
+                    })*
+                }
+                None
+            }
+
+            /// What only a running node knows, and what it says depends on; `None` where the request tells all, and whose
+            /// it is.
+            pub(crate) fn depends_on(&self, $of: Whose) -> Option<String> {
+                match self {
+                    $(Filter::$kind($filter) => {
+                        let _ = $filter;
+                        $(return $depends_on;)?
+                    })*
+                }
+                None
+            }
+
+            /// On the way in: whether the request goes on.
+            pub(crate) fn request<'a>(&'a self, $context: &'a mut Context, $lent: Lent<'a>) -> Verdict<'a> {
+                match self {
+                    $(Filter::$kind($filter) => {
+                        let _ = $filter;
+                        $(return $request;)?
+                    })*
+                }
+                Verdict::CONTINUE
+            }
+
+            /// The headers of an answer that it may change.
+            pub(crate) fn touched(&self) -> Vec<HeaderName> {
+                match self {
+                    $(Filter::$kind($filter) => {
+                        let _ = $filter;
+                        $(return $touched;)?
+                    })*
+                }
+                Vec::new()
+            }
+
+            /// On the way back.
+            pub(crate) fn response(&self, $context: &Context, $headers: &mut HeaderMap) {
+                match self {
+                    $(Filter::$kind($filter) => {
+                        let _ = $filter;
+                        $($response;)?
+                    })*
+                }
+            }
+        }
+    };
+}
+
+filters! {
+    build(policy, attached, states, telling)
+    ask(filter, of, context, lent, headers)
+
+    // They are no filters, but options of a request's record.
+    told {
+        Tracing: telling.sample = Some(policy.sample);
+        AccessLog: telling.log = Some(policy.clone());
+        Diagnostics: telling.diagnostics = Some(**policy);
+        ErrorBodies: telling.error_bodies = Some(policy.clone());
+    }
+
+    Access(AccessFilter) {
+        build: AccessFilter::build(policy),
+        stage: filter.stage(),
+        depends_on: filter.depends_on(of),
+        request: filter.request(context),
+    }
+    Cors(CorsFilter) {
+        build: CorsFilter::build(policy),
+        stage: Stage::Cors,
+        request: filter.request(context),
+        touched: filter.touched(),
+        response: filter.response(context, headers),
+    }
+    Maintenance(MaintenanceFilter) {
+        build: MaintenanceFilter::build(policy),
+        stage: Stage::Open,
+        request: filter.request(context),
+    }
+    ApiKey(ApiKeyFilter) {
+        build: ApiKeyFilter::build(attached, policy),
+        stage: Stage::Authenticate,
+        request: filter.request(context),
+    }
+    Jwt(JwtFilter) {
+        build: JwtFilter::build(attached, policy, states),
+        stage: Stage::Authenticate,
+        depends_on: filter.depends_on(),
+        request: filter.request(context),
+    }
+    Introspection(IntrospectionFilter) {
+        build: IntrospectionFilter::build(attached, policy, states),
+        stage: Stage::Authenticate,
+        asks: filter.pool(),
+        depends_on: Some(filter.depends_on()),
+        request: filter.request(context, lent),
+    }
+    Basic(BasicFilter) {
+        build: BasicFilter::build(attached, policy, states),
+        stage: Stage::Authenticate,
+        depends_on: Some("passwords, which only nodes check".into()),
+        request: filter.request(context, lent),
+    }
+    ClientCertificate(ClientCertificateFilter) {
+        build: ClientCertificateFilter::build(attached, policy),
+        stage: Stage::Authenticate,
+        depends_on: Some("the certificate that the client shows when it connects".into()),
+        request: filter.request(context, lent),
+    }
+    ExtAuth(ExtAuthFilter) {
+        build: ExtAuthFilter::build(attached, policy),
+        stage: Stage::Authorize,
+        asks: filter.pool(),
+        depends_on: Some(filter.depends_on()),
+        request: filter.request(context, lent),
+        response: filter.response(context, headers),
+    }
+    RateLimit(RateLimitFilter) {
+        build: RateLimitFilter::build(policy, attached, states),
+        stage: filter.stage(),
+        depends_on: Some("limits: how much a client has had on the node".into()),
+        request: filter.request(context),
+        touched: filter.touched(),
+        response: filter.response(context, headers),
+    }
+    Concurrency(ConcurrencyFilter) {
+        build: ConcurrencyFilter::build(policy, attached, states),
+        stage: filter.stage(),
+        depends_on: Some("limits: how many requests a client has on the node now".into()),
+        request: filter.request(context),
+    }
+    RequestHeaders(RequestHeadersFilter) {
+        build: RequestHeadersFilter::build(policy),
+        stage: Stage::Transform,
+        request: filter.request(context),
+    }
+    RequestQuery(RequestQueryFilter) {
+        build: RequestQueryFilter::build(policy),
+        stage: Stage::Transform,
+        request: filter.request(context),
+    }
+    ResponseHeaders(ResponseHeadersFilter) {
+        build: ResponseHeadersFilter::build(policy),
+        stage: Stage::Transform,
+        touched: filter.touched(),
+        response: filter.response(context, headers),
+    }
+    SecurityHeaders(SecurityHeadersFilter) {
+        build: SecurityHeadersFilter::build(policy),
+        stage: Stage::Transform,
+        touched: filter.touched(),
+        response: filter.response(headers),
+    }
+    Hsts(HstsFilter) {
+        build: HstsFilter::build(policy),
+        stage: Stage::Transform,
+        touched: filter.touched(),
+        response: filter.response(context, headers),
+    }
+    Deprecation(DeprecationFilter) {
+        build: DeprecationFilter::build(policy),
+        stage: Stage::Transform,
+        touched: filter.touched(),
+        response: filter.response(headers),
+    }
+    // Its `request` is asked last, with the body.
+    Validate(ValidateFilter) {
+        build: ValidateFilter::build(policy),
+        stage: Stage::Body,
+        depends_on: Some("the body of the request, which is not told".into()),
+    }
 }
 
 /// When a filter acts. The order is not the operator's to choose: what is cheap and says no comes before what is dear,
@@ -177,167 +383,6 @@ impl Stage {
             Stage::Limit => "limit",
             Stage::Transform => "transform",
             Stage::Body => "body",
-        }
-    }
-}
-
-// === impl Filter ===
-
-impl Filter {
-    // A kind that remembers something takes it over from `states`.
-    fn build(attached: &Attached<'_>, states: &States, telling: &mut Telling) -> Option<Filter> {
-        match &attached.policy.kind {
-            PolicyKind::Access(policy) => Some(Filter::Access(AccessFilter::build(policy))),
-            PolicyKind::Jwt(policy) => Some(Filter::Jwt(JwtFilter::build(attached, policy, states))),
-            PolicyKind::ApiKey(policy) => Some(Filter::ApiKey(ApiKeyFilter::build(attached, policy))),
-            PolicyKind::Maintenance(policy) => Some(Filter::Maintenance(MaintenanceFilter::build(policy))),
-            PolicyKind::Introspection(policy) => {
-                Some(Filter::Introspection(IntrospectionFilter::build(attached, policy, states)))
-            }
-            PolicyKind::ExtAuth(policy) => Some(Filter::ExtAuth(ExtAuthFilter::build(attached, policy))),
-            PolicyKind::Basic(policy) => Some(Filter::Basic(BasicFilter::build(attached, policy, states))),
-            PolicyKind::ClientCertificate(policy) => {
-                Some(Filter::ClientCertificate(ClientCertificateFilter::build(attached, policy)))
-            }
-            PolicyKind::ResponseHeaders(policy) => Some(Filter::ResponseHeaders(ResponseHeadersFilter::build(policy))),
-            PolicyKind::RequestHeaders(policy) => Some(Filter::RequestHeaders(RequestHeadersFilter::build(policy))),
-            PolicyKind::SecurityHeaders(policy) => Some(Filter::SecurityHeaders(SecurityHeadersFilter::build(policy))),
-            PolicyKind::RequestQuery(policy) => Some(Filter::RequestQuery(RequestQueryFilter::build(policy))),
-            // A preflight is answered before an upstream is chosen.
-            PolicyKind::Cors(_) if attached.place == Place::Upstream => None,
-            PolicyKind::Cors(policy) => Some(Filter::Cors(CorsFilter::build(policy))),
-            PolicyKind::Validate(policy) => Some(Filter::Validate(ValidateFilter::build(policy))),
-            PolicyKind::Deprecation(policy) => Some(Filter::Deprecation(DeprecationFilter::build(policy))),
-            PolicyKind::Hsts(policy) => Some(Filter::Hsts(HstsFilter::build(policy))),
-            PolicyKind::RateLimit(policy) => Some(Filter::RateLimit(RateLimitFilter::build(policy, attached, states))),
-            PolicyKind::Concurrency(policy) => {
-                Some(Filter::Concurrency(ConcurrencyFilter::build(policy, attached, states)))
-            }
-            PolicyKind::Tracing(tracing) => {
-                telling.sample = Some(tracing.sample);
-                None
-            }
-            PolicyKind::AccessLog(log) => {
-                telling.log = Some(log.clone());
-                None
-            }
-            PolicyKind::Diagnostics(diagnostics) => {
-                telling.diagnostics = Some(**diagnostics);
-                None
-            }
-            PolicyKind::ErrorBodies(bodies) => {
-                telling.error_bodies = Some(bodies.clone());
-                None
-            }
-        }
-    }
-
-    /// When it acts.
-    pub(crate) fn stage(&self) -> Stage {
-        match self {
-            Filter::Access(filter) => filter.stage(),
-            Filter::Jwt(_) => Stage::Authenticate,
-            Filter::Maintenance(_) => Stage::Open,
-            Filter::ApiKey(_) | Filter::Basic(_) | Filter::ClientCertificate(_) => Stage::Authenticate,
-            Filter::Cors(_) => Stage::Cors,
-            Filter::Introspection(_) => Stage::Authenticate,
-            Filter::ExtAuth(_) => Stage::Authorize,
-            Filter::Validate(_) => Stage::Body,
-            Filter::RateLimit(filter) => filter.stage(),
-            Filter::Concurrency(filter) => filter.stage(),
-            Filter::ResponseHeaders(_) | Filter::Hsts(_) => Stage::Transform,
-            Filter::RequestHeaders(_) | Filter::RequestQuery(_) => Stage::Transform,
-            Filter::SecurityHeaders(_) | Filter::Deprecation(_) => Stage::Transform,
-        }
-    }
-
-    /// The upstream that it asks.
-    pub(crate) fn asks(&self) -> Option<&Arc<Pool>> {
-        if let Filter::Introspection(filter) = self {
-            return filter.pool();
-        }
-        let Filter::ExtAuth(filter) = self else { return None };
-        filter.pool()
-    }
-
-    /// What only a running node knows, and what it says depends on; `None` where the request tells all, and whose it is.
-    pub(crate) fn depends_on(&self, of: Whose) -> Option<String> {
-        match self {
-            Filter::Introspection(filter) => Some(filter.depends_on()),
-            Filter::ExtAuth(filter) => Some(filter.depends_on()),
-            Filter::Access(filter) => filter.depends_on(of),
-            Filter::Jwt(filter) => filter.depends_on(),
-            Filter::Basic(_) => Some("passwords, which only nodes check".into()),
-            Filter::ClientCertificate(_) => Some("the certificate that the client shows when it connects".into()),
-            Filter::ResponseHeaders(_) | Filter::Hsts(_) | Filter::ApiKey(_) | Filter::Maintenance(_) => None,
-            Filter::Validate(_) => Some("the body of the request, which is not told".into()),
-            Filter::RequestHeaders(_) | Filter::RequestQuery(_) | Filter::Cors(_) => None,
-            Filter::SecurityHeaders(_) | Filter::Deprecation(_) => None,
-            Filter::RateLimit(_) => Some("limits: how much a client has had on the node".into()),
-            Filter::Concurrency(_) => Some("limits: how many requests a client has on the node now".into()),
-        }
-    }
-
-    /// On the way in: whether the request goes on.
-    pub(crate) fn request<'a>(&'a self, context: &'a mut Context, lent: Lent<'a>) -> Verdict<'a> {
-        match self {
-            Filter::Access(filter) => filter.request(context),
-            Filter::Jwt(filter) => filter.request(context),
-            Filter::Maintenance(filter) => filter.request(context),
-            Filter::Introspection(filter) => filter.request(context, lent),
-            Filter::ExtAuth(filter) => filter.request(context, lent),
-            Filter::Basic(filter) => filter.request(context, lent),
-            Filter::ClientCertificate(filter) => filter.request(context, lent),
-            Filter::ApiKey(filter) => filter.request(context),
-            Filter::RequestHeaders(filter) => filter.request(context),
-            Filter::RequestQuery(filter) => filter.request(context),
-            Filter::Cors(filter) => filter.request(context),
-            // It is asked last, with the body.
-            Filter::Validate(_) => Verdict::CONTINUE,
-            Filter::RateLimit(filter) => filter.request(context),
-            Filter::Concurrency(filter) => filter.request(context),
-            // They act on the way back.
-            Filter::ResponseHeaders(_) | Filter::Hsts(_) => Verdict::CONTINUE,
-            Filter::SecurityHeaders(_) | Filter::Deprecation(_) => Verdict::CONTINUE,
-        }
-    }
-
-    /// The headers of an answer that it may change.
-    pub(crate) fn touched(&self) -> Vec<HeaderName> {
-        match self {
-            Filter::Access(_) | Filter::Jwt(_) => Vec::new(),
-            Filter::Introspection(_) => Vec::new(),
-            Filter::ResponseHeaders(filter) => filter.touched(),
-            Filter::Hsts(filter) => filter.touched(),
-            Filter::ApiKey(_)
-            | Filter::Maintenance(_)
-            | Filter::ExtAuth(_)
-            | Filter::Basic(_)
-            | Filter::ClientCertificate(_) => Vec::new(),
-            Filter::SecurityHeaders(filter) => filter.touched(),
-            Filter::Cors(filter) => filter.touched(),
-            Filter::Deprecation(filter) => filter.touched(),
-            Filter::RequestHeaders(_) | Filter::RequestQuery(_) | Filter::Validate(_) => Vec::new(),
-            Filter::RateLimit(filter) => filter.touched(),
-            Filter::Concurrency(_) => Vec::new(),
-        }
-    }
-
-    /// On the way back.
-    pub(crate) fn response(&self, context: &Context, headers: &mut HeaderMap) {
-        match self {
-            Filter::Access(_) | Filter::Jwt(_) => {}
-            Filter::Introspection(_) => {}
-            Filter::ResponseHeaders(filter) => filter.response(context, headers),
-            Filter::Hsts(filter) => filter.response(context, headers),
-            Filter::ApiKey(_) | Filter::Maintenance(_) | Filter::Basic(_) | Filter::ClientCertificate(_) => {}
-            Filter::ExtAuth(filter) => filter.response(context, headers),
-            Filter::SecurityHeaders(filter) => filter.response(headers),
-            Filter::Cors(filter) => filter.response(context, headers),
-            Filter::Deprecation(filter) => filter.response(headers),
-            Filter::RequestHeaders(_) | Filter::RequestQuery(_) | Filter::Validate(_) => {}
-            Filter::RateLimit(filter) => filter.response(context, headers),
-            Filter::Concurrency(_) => {}
         }
     }
 }
