@@ -20,6 +20,7 @@ use std::{
     iter::{once, repeat_with},
     net::TcpListener,
 };
+use tonic::transport::Identity;
 
 fn header(key: &'static str, value: &'static [u8]) -> HeaderValueOption {
     let (key, value) = (Bytes::from_static(key.as_bytes()), Bytes::from_static(value));
@@ -322,4 +323,36 @@ fn an_answer_that_cannot_be_understood_is_none() {
     let odd = with(header("x-other", b"1\r\nx-user: root"));
     configure(&control_plane, &service, &odd.address.to_string(), json!({"deny": {}}));
     assert_eq!(seen(&ask(&node, "/", &[]), "x-other"), [""; 0]);
+}
+
+#[test]
+fn a_server_by_tls_is_asked_if_it_proves_who_it_is() {
+    let control_plane = ControlPlane::start();
+    let node = control_plane.node();
+    let service = Upstream::echo("service");
+    let made = rcgen::generate_simple_self_signed(["guard.internal".to_string()]).unwrap();
+    let identity = Identity::from_pem(made.cert.pem(), made.signing_key.serialize_pem());
+    let guard = Authorizer::showing(identity, |_| {
+        let headers = headers(&[("x-user", "ada")]);
+        Reply::Says(passes(OkHttpResponse { headers, ..OkHttpResponse::default() }))
+    });
+    configure(&control_plane, &service, &guard.address.to_string(), json!({"deny": {}, "timeout": "10s"}));
+    let by_tls = |name: &str| {
+        let tls = json!({"ca": made.cert.pem(), "server_name": name});
+        let endpoints = json!([{"address": guard.address.to_string()}]);
+        let upstream = json!({"endpoints": endpoints, "protocol": {"http2": {}}, "tls": tls});
+        control_plane.admin.ok("PUT", "/v1/upstreams/guard?wait=all", Some(&upstream));
+        ask(&node, "/", &[])
+    };
+    assert_eq!(seen(&by_tls("guard.internal"), "x-user"), ["ada"]);
+    assert_eq!(guard.take_asked().len(), 1);
+
+    let other = by_tls("other.internal");
+    assert_eq!(
+        (other.status, other.json()["reason"].as_str()),
+        (503, Some("ext_auth_unavailable")),
+        "{}",
+        other.text()
+    );
+    assert!(guard.take_asked().is_empty());
 }

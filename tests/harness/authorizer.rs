@@ -16,7 +16,11 @@ use std::{
 };
 use tokio::{net::TcpListener, runtime::Runtime};
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Request, Response, Status, metadata::MetadataMap, transport::Server};
+use tonic::{
+    Request, Response, Status,
+    metadata::MetadataMap,
+    transport::{Identity, Server, ServerTlsConfig},
+};
 
 /// A running authorization server.
 pub(crate) struct Authorizer {
@@ -50,9 +54,22 @@ struct Service<F> {
 impl Authorizer {
     /// One that answers as servers of gRPC do.
     pub(crate) fn answering(answer: impl Fn(&CheckRequest) -> Reply + Send + Sync + 'static) -> Authorizer {
+        Authorizer::serving(Server::builder(), answer)
+    }
+
+    /// One that does so by TLS, with this certificate.
+    pub(crate) fn showing(
+        identity: Identity,
+        answer: impl Fn(&CheckRequest) -> Reply + Send + Sync + 'static,
+    ) -> Authorizer {
+        let tls = ServerTlsConfig::new().identity(identity);
+        Authorizer::serving(Server::builder().tls_config(tls).unwrap(), answer)
+    }
+
+    fn serving(mut server: Server, answer: impl Fn(&CheckRequest) -> Reply + Send + Sync + 'static) -> Authorizer {
         let (runtime, listener) = listen();
         let (address, asked) = (listener.local_addr().unwrap(), Asked::default());
-        let server = Server::builder().add_service(AuthorizationServer::new(Service { answer, asked: asked.clone() }));
+        let server = server.add_service(AuthorizationServer::new(Service { answer, asked: asked.clone() }));
         runtime.spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
         Authorizer { address, asked, _runtime: runtime }
     }
