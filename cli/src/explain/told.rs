@@ -100,7 +100,27 @@ fn outcome(told: &Value) -> Vec<(&'static str, String)> {
         let bytes = respond["body_bytes"].as_u64().unwrap_or(0);
         return vec![("respond", format!("{} with {bytes} bytes", respond["status"]))];
     }
+    if let Some(compose) = told.get("compose") {
+        return composed(compose);
+    }
     list(&told["forward"], "upstreams").flat_map(forward).collect()
+}
+
+fn composed(compose: &Value) -> Vec<(&'static str, String)> {
+    let variant = of(compose, "variant");
+    let shape = if variant.is_empty() { "the answer of all".into() } else { format!("the variant {variant}") };
+    let part = |part: &Value| {
+        let [name, need, upstream, method, target, timeout] =
+            ["name", "need", "upstream", "method", "target", "timeout"].map(|member| of(part, member));
+        let target = if target.is_empty() { "what another part says".into() } else { target };
+        let wave = part["wave"].as_u64().unwrap_or(0);
+        ("  part", format!("{wave}. {name} ({need}): {method} {target} of upstream {upstream}, within {timeout}"))
+    };
+    let mut parts: Vec<(u64, (&'static str, String))> =
+        list(compose, "parts").map(|told| (told["wave"].as_u64().unwrap_or(0), part(told))).collect();
+    // Those of one wave begin together.
+    parts.sort_by_key(|(wave, _)| *wave);
+    [("compose", shape)].into_iter().chain(parts.into_iter().map(|(_, line)| line)).collect()
 }
 
 fn forward(to: &Value) -> Vec<(&'static str, String)> {
@@ -181,6 +201,16 @@ mod tests {
             \x20 and 3 more\n\
             \nNobody can foretell:\n  health: x\n";
         assert_eq!(text(&told), expect);
+        let page = json!({"compose": {"variant": "mobile", "parts": [
+            {"name": "b", "need": "optional", "upstream": "v", "wave": 2, "method": "POST", "timeout": "2s"},
+            {"name": "a", "need": "required", "upstream": "u", "wave": 1, "method": "GET", "target": "/a", "timeout": "1s"},
+        ]}});
+        let expect = "\
+            route     not looked for\n\
+            compose   the variant mobile\n\
+            \x20 part    1. a (required): GET /a of upstream u, within 1s\n\
+            \x20 part    2. b (optional): POST what another part says of upstream v, within 2s\n";
+        assert_eq!(text(&page), expect);
         let refused = json!({"refused": {"status": 400, "reason": "host_invalid", "detail": "no"}});
         assert_eq!(text(&refused), "route     not looked for\nrefused   400 host_invalid: no\n");
     }
