@@ -191,3 +191,21 @@ fn an_element_that_nobody_knows_is_no_end() {
         assert_eq!(answer.text(), body, "{target}");
     }
 }
+
+#[test]
+fn an_answer_grows_no_larger_than_it_may() {
+    let service = service(|seen| match seen.target.as_str() {
+        "/order" => Some(format!("{{\"lines\":[{}{{\"sku\":1}}]}}", "{\"sku\":1},".repeat(99))),
+        _ => Some(format!("\"{}\"", "x".repeat(400_000))),
+    });
+    let each = json!({"items": "order.lines", "each": {
+        "call": {"upstream": "service", "path": "/stock?sku={items.sku}"}, "key": "sku",
+    }});
+    // 400 kB a hundred times are 40 MB; a part of it is small.
+    let mut small = compose(each.clone());
+    small["shape"] = json!({"omit": ["order.lines[].stock"]});
+    let (_control_plane, node) = gateway(&service, json!({"large": compose(each), "small": small}));
+    let refused = node.get("/large");
+    assert_eq!((refused.status, &refused.json()["reason"]), (502, &json!("not_composed")), "{}", refused.text());
+    assert_eq!(node.get("/small").status, 200);
+}
