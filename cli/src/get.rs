@@ -99,6 +99,11 @@ fn action(route: &Value) -> String {
         }
         (_, Value::Object(_), _) => format!("redirect {}", route["redirect"]["status"].as_u64().unwrap_or(302)),
         (_, _, Value::Object(_)) => format!("respond {}", route["respond"]["status"].as_u64().unwrap_or(200)),
+        _ if route["compose"].is_object() => {
+            let parts = route["compose"]["parts"].as_array().into_iter().flatten();
+            let names: Vec<String> = parts.filter_map(|part| part["name"].as_str()).map(plain).collect();
+            format!("compose {}", names.join(","))
+        }
         _ => "?".into(),
     }
 }
@@ -142,6 +147,12 @@ mod tests {
             rows("routes", &[route]),
             "NAME    MATCH                            ACTION          LABELS\n\
              orders  GET a.example/orders/* +1 query  forward orders  team=pay\n"
+        );
+        let parts = [json!({"name": "order"}), json!({"name": "stock"})];
+        let page = json!({"name": "page", "match": {"path": {"exact": "/page"}}, "compose": {"parts": parts}});
+        assert_eq!(
+            rows("routes", &[page]),
+            "NAME  MATCH  ACTION               LABELS\npage  /page  compose order,stock\n"
         );
     }
 
