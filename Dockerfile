@@ -20,7 +20,8 @@ COPY control-plane/Cargo.toml control-plane/
 COPY data-plane/Cargo.toml data-plane/
 RUN mkdir -p proto/src otel/src control-plane/src data-plane/src data-plane/examples cli/src/bin tests \
  && touch proto/src/lib.rs otel/src/lib.rs control-plane/src/lib.rs data-plane/src/lib.rs cli/src/lib.rs \
- && for main in proto/build.rs control-plane/build.rs data-plane/examples/router.rs tests/main.rs tests/bench.rs \
+ && for main in proto/build.rs control-plane/build.rs tests/main.rs tests/bench.rs \
+        data-plane/examples/keys.rs data-plane/examples/limiter.rs data-plane/examples/router.rs data-plane/examples/tokens.rs \
         cli/src/bin/portico.rs cli/src/bin/portico-control-plane.rs cli/src/bin/portico-node.rs; do \
         echo 'fn main() {}' >$main; \
     done \

@@ -152,3 +152,22 @@ fn the_images_are_built_from_all_crates() {
     assert_eq!(broken.len(), 2, "{broken:?}");
     assert_none(shut_out(&read("Dockerfile").text, &read(".dockerignore").text));
 }
+
+// The first layer builds empty crates: cargo wants every program that a manifest names to be there.
+#[test]
+fn the_images_begin_with_all_programs_that_manifests_name() {
+    let dockerfile = read("Dockerfile").text;
+    let manifests: Vec<String> = CRATES.iter().map(|at| at.trim_end_matches("src/").to_string()).collect();
+    let mut programs = Vec::new();
+    for folder in manifests.iter().map(String::as_str).filter(|folder| *folder != "cli/").chain([""]) {
+        let text = read(&format!("{folder}Cargo.toml")).text;
+        for table in text.split("\n[[").skip(1) {
+            let value = |key: &str| table.lines().find_map(|line| line.strip_prefix(key)?.strip_suffix('"'));
+            let (kind, name) = (table.split(']').next().unwrap(), value("name = \"").unwrap());
+            let path = value("path = \"").map_or_else(|| format!("{kind}s/{name}.rs"), String::from);
+            programs.push(format!("{folder}{path}"));
+        }
+    }
+    assert!(programs.len() >= 5 && programs.iter().any(|program| program == "tests/main.rs"), "{programs:?}");
+    assert_none(programs.into_iter().filter(|program| !dockerfile.contains(&format!(" {program}"))).collect());
+}
