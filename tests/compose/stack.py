@@ -151,9 +151,9 @@ class Stack:
             return False
         return True
 
-    def get(self, path):
+    def get(self, path, headers=()):
         connection = Connection(TRAFFIC)
         try:
-            return connection.send("GET", path)
+            return connection.send("GET", path, headers=headers)
         finally:
             connection.close()
