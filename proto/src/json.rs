@@ -406,7 +406,7 @@ mod tests {
     fn a_missing_choice_says_what_there_is() {
         assert_eq!(
             faults(Kind::Route, &json!({"name": "a"})),
-            [(String::new(), "a choice is missing; give one of forward, redirect, respond".into())]
+            [(String::new(), "a choice is missing; give one of forward, redirect, respond, compose".into())]
         );
         // The typo is the fault, not the choice.
         assert_eq!(faults(Kind::Route, &json!({"name": "a", "forwrd": {}})).len(), 1);
