@@ -15,6 +15,7 @@ use bytes::Bytes;
 use foldhash::{HashMap, HashMapExt};
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use proto::compose::{Need, OnConflict};
+use std::ptr;
 
 /// The largest answer.
 const MAX_ANSWER: usize = 16 * 1024 * 1024;
@@ -111,6 +112,10 @@ fn head(run: &Run<'_>, variant: Option<&Variant>, incomplete: &[(&Part, State, R
     let headers = answer.headers_mut();
     for taken in &plan.headers {
         let Some(slot) = run.slots.get(taken.from).and_then(|slot| slot.get()) else { continue };
+        // What the answer is said to lack does not speak in it.
+        if incomplete.iter().any(|(part, state, _)| is_missing(run, (part, *state), taken.from)) {
+            continue;
+        }
         headers.extend(slot.headers.get_all(&taken.name).iter().map(|value| (taken.to.clone(), value.clone())));
     }
     let content_type = variant.and_then(|variant| variant.content_type.clone());
@@ -118,8 +123,10 @@ fn head(run: &Run<'_>, variant: Option<&Variant>, incomplete: &[(&Part, State, R
     if let Some(vary) = &plan.vary {
         headers.append(header::VARY, vary.clone());
     }
-    if plan.private {
-        headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private"));
+    let is_stored = !headers.get_all(header::CACHE_CONTROL).iter().any(|said| *said == "no-store");
+    if plan.private && is_stored {
+        // Whatever a part says: the answer is of who asks.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private"));
     }
     if !incomplete.is_empty()
         && let Ok(value) = HeaderValue::try_from(listed(incomplete))
@@ -127,6 +134,10 @@ fn head(run: &Run<'_>, variant: Option<&Variant>, incomplete: &[(&Part, State, R
         headers.insert(PORTICO_INCOMPLETE, value);
     }
     answer
+}
+
+fn is_missing(run: &Run<'_>, (part, state): (&Part, State), at: usize) -> bool {
+    matches!(state, State::Missing(_)) && run.plan.parts.get(at).is_some_and(|other| ptr::eq(other, part))
 }
 
 fn listed(incomplete: &[(&Part, State, Reason)]) -> String {

@@ -1,7 +1,7 @@
 //! Filters of consumers' own policies. They join those of a route, or of an upstream, once it is known who calls.
 //!
 //! A list of policies is built once, however many consumers have it, and is found by what the consumer that was proven
-//! carries: nothing is looked up by name, and where no consumer has policies nothing is looked up at all.
+//! carries: nothing is looked up by name, and for a consumer without policies nothing is looked up at all.
 
 use super::sequence::Filters;
 use crate::error::{Error, Fault, Refusal};
@@ -67,11 +67,6 @@ impl Personal {
         if !Arc::ptr_eq(&self.0.borrow(), own) {
             self.0.replace(own.clone());
         }
-    }
-
-    /// Whether no consumer has policies.
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.borrow().lists.is_empty()
     }
 
     /// The filters of a consumer's policies. Who changed twice while one request was authenticated, asks again.

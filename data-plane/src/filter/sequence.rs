@@ -208,7 +208,7 @@ impl Filters {
 
     // The policies of whoever calls join in, unless they joined others before.
     fn join(&self, context: &Context, lent: Lent<'_>) -> Result<(), Error> {
-        if lent.personal.is_empty() || lent.joined.is_set() {
+        if lent.joined.is_set() {
             return Ok(());
         }
         if let Some(policies) = context.consumer().and_then(|consumer| consumer.policies.clone()) {
