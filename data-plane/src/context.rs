@@ -10,6 +10,7 @@ mod identity;
 mod routed;
 mod scheme;
 mod streamed;
+mod told;
 mod trace;
 mod upload;
 mod values;
@@ -24,6 +25,7 @@ pub(crate) use hop::{is_forwarding, is_hop_by_hop, strip_hop_by_hop, strip_known
 pub(crate) use identity::{is_identity, remove_alike, strip_identity};
 pub(crate) use routed::{Routed, variables};
 pub(crate) use scheme::after_scheme;
+pub(crate) use told::TOLD;
 pub(crate) use trace::{TRACEPARENT, TRACESTATE, Trace, hex, take_over_trace};
 pub(crate) use upload::{BodyCopy, Upload, UploadBody, UploadFault, room};
 pub(crate) use values::Values;

@@ -56,6 +56,23 @@ impl Faults {
         result.map_err(|detail| self.note(detail)).ok()
     }
 
+    /// Walks into each element of a list that has at most so many; what is wrong is left out.
+    pub fn each<M, T>(
+        &mut self,
+        field: impl fmt::Display,
+        elements: &[M],
+        most: usize,
+        check: impl Fn(&M, &mut Faults) -> Option<T>,
+    ) -> Vec<T> {
+        self.at(field, |faults| {
+            if elements.len() > most {
+                faults.note(format!("at most {most} can be given"));
+            }
+            let elements = elements.iter().enumerate();
+            elements.filter_map(|(at, element)| faults.at(at, |faults| check(element, faults))).collect()
+        })
+    }
+
     /// How many faults were noted.
     pub fn count(&self) -> usize {
         self.found.len()

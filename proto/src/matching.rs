@@ -189,13 +189,7 @@ impl Predicates {
 }
 
 fn list<T>(items: &[String], field: &str, faults: &mut Faults, parse: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
-    faults.at(field, |faults| {
-        if items.len() > MAX_CONDITIONS {
-            faults.note(format!("at most {MAX_CONDITIONS} can be given"));
-        }
-        let parsed = items.iter().enumerate().filter_map(|(at, text)| faults.at(at, |faults| faults.take(parse(text))));
-        parsed.collect()
-    })
+    faults.each(field, items, MAX_CONDITIONS, |text, faults| faults.take(parse(text)))
 }
 
 /// Parses a method.

@@ -13,7 +13,7 @@ use super::{
     verdict::{Said, Verdict},
 };
 use crate::{
-    context::{Context, Decision, HeaderChange, Made, Placing, X_REQUEST_ID},
+    context::{Context, Decision, HeaderChange, Made, Placing},
     error::{Fault, Refusal},
     pool::{DownloadBody, Pool},
 };
@@ -30,15 +30,6 @@ use std::sync::Arc;
 
 const X_FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
 const X_FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
-/// What the server is told of every request; strangers have no say in it. By `Via` a request is known that comes round.
-const TOLD: [HeaderName; 6] = [
-    HeaderName::from_static("x-forwarded-for"),
-    HeaderName::from_static("x-forwarded-host"),
-    HeaderName::from_static("x-forwarded-port"),
-    HeaderName::from_static("x-forwarded-proto"),
-    X_REQUEST_ID,
-    header::VIA,
-];
 const UNAVAILABLE: &str = "ext_auth_unavailable";
 
 /// The policy, alive.
@@ -145,12 +136,7 @@ impl ExtAuthFilter {
     }
 
     fn told(&self, context: &Context) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for name in TOLD.iter().chain(&self.policy.send) {
-            if !headers.contains_key(name) {
-                headers.extend(context.headers.get_all(name).iter().map(|value| (name.clone(), value.clone())));
-            }
-        }
+        let mut headers = context.told(&self.policy.send);
         let method = HeaderValue::from_str(context.method.as_str());
         let target = HeaderValue::from_str(context.target.as_str());
         for (name, value) in [(X_FORWARDED_METHOD, method), (X_FORWARDED_URI, target)] {

@@ -66,11 +66,11 @@ impl Shape {
     pub(super) fn check(message: Option<&pb::Shape>, faults: &mut Faults) -> Shape {
         let Some(message) = message else { return Shape::default() };
         let shape = Shape {
-            pick: each("pick", &message.pick, faults, |text, faults| check_inner(text, faults)),
-            omit: each("omit", &message.omit, faults, |text, faults| check_inner(text, faults)),
-            flatten: each("flatten", &message.flatten, faults, Flatten::check),
-            rename: each("rename", &message.rename, faults, Rename::check),
-            moves: each("move", &message.r#move, faults, Move::check),
+            pick: faults.each("pick", &message.pick, MAX_PATHS, |text, faults| check_inner(text, faults)),
+            omit: faults.each("omit", &message.omit, MAX_PATHS, |text, faults| check_inner(text, faults)),
+            flatten: faults.each("flatten", &message.flatten, MAX_PATHS, Flatten::check),
+            rename: faults.each("rename", &message.rename, MAX_PATHS, Rename::check),
+            moves: faults.each("move", &message.r#move, MAX_PATHS, Move::check),
         };
         for (at, pick) in shape.pick.iter().enumerate() {
             if let Some(omit) = shape.omit.iter().find(|omit| pick.starts_with(omit)) {
@@ -102,20 +102,6 @@ impl Shape {
     pub fn is_empty(&self) -> bool {
         *self == Shape::default()
     }
-}
-
-fn each<M, T>(
-    field: &str,
-    messages: &[M],
-    faults: &mut Faults,
-    check: impl Fn(&M, &mut Faults) -> Option<T>,
-) -> Vec<T> {
-    faults.at(field, |faults| {
-        if messages.len() > MAX_PATHS {
-            faults.note(format!("at most {MAX_PATHS} can be given"));
-        }
-        messages.iter().enumerate().filter_map(|(at, message)| faults.at(at, |faults| check(message, faults))).collect()
-    })
 }
 
 // A path that is not the whole.

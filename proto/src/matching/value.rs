@@ -166,50 +166,39 @@ fn compile(pattern: &str) -> Result<Regex, String> {
 
 pub(super) fn check_headers(messages: &[pb::HeaderMatch], faults: &mut Faults) -> Vec<HeaderCondition> {
     use pb::header_match::Kind;
-    faults.at("headers", |faults| {
-        each(messages, faults, |message: &pb::HeaderMatch, faults| {
-            let name = HeaderName::from_bytes(message.name.as_bytes());
-            let name = name.map_err(|_| format!("{:?} is not a header name", message.name));
-            let name = faults.at("name", |faults| faults.take(name));
-            let value = match message.kind.as_ref()? {
-                Kind::Exact(text) => Some(ValueCondition::Exact(text.clone())),
-                Kind::Prefix(text) => Some(ValueCondition::Prefix(text.clone())),
-                Kind::Regex(text) => condition_regex(text, faults),
-                Kind::Present(present) => Some(ValueCondition::Present(*present)),
-            };
-            Some(HeaderCondition { name: name?, value: value? })
-        })
+    faults.each("headers", messages, MAX_CONDITIONS, |message, faults| {
+        let name = HeaderName::from_bytes(message.name.as_bytes());
+        let name = name.map_err(|_| format!("{:?} is not a header name", message.name));
+        let name = faults.at("name", |faults| faults.take(name));
+        let value = match message.kind.as_ref()? {
+            Kind::Exact(text) => Some(ValueCondition::Exact(text.clone())),
+            Kind::Prefix(text) => Some(ValueCondition::Prefix(text.clone())),
+            Kind::Regex(text) => condition_regex(text, faults),
+            Kind::Present(present) => Some(ValueCondition::Present(*present)),
+        };
+        Some(HeaderCondition { name: name?, value: value? })
     })
 }
 
 pub(super) fn check_query(messages: &[pb::QueryMatch], faults: &mut Faults) -> Vec<QueryCondition> {
     use pb::query_match::Kind;
-    faults.at("query", |faults| {
-        each(messages, faults, |message: &pb::QueryMatch, faults| {
-            if message.name.is_empty() {
-                faults.note_at("name", "a query condition needs the parameter's name");
-            }
-            let value = match message.kind.as_ref()? {
-                Kind::Exact(text) => Some(ValueCondition::Exact(text.clone())),
-                Kind::Prefix(text) => Some(ValueCondition::Prefix(text.clone())),
-                Kind::Regex(text) => condition_regex(text, faults),
-                Kind::Present(present) => Some(ValueCondition::Present(*present)),
-            };
-            Some(QueryCondition { name: message.name.clone(), value: value? })
-        })
+    faults.each("query", messages, MAX_CONDITIONS, |message, faults| {
+        if message.name.is_empty() {
+            faults.note_at("name", "a query condition needs the parameter's name");
+        }
+        let value = match message.kind.as_ref()? {
+            Kind::Exact(text) => Some(ValueCondition::Exact(text.clone())),
+            Kind::Prefix(text) => Some(ValueCondition::Prefix(text.clone())),
+            Kind::Regex(text) => condition_regex(text, faults),
+            Kind::Present(present) => Some(ValueCondition::Present(*present)),
+        };
+        Some(QueryCondition { name: message.name.clone(), value: value? })
     })
 }
 
 fn condition_regex(text: &str, faults: &mut Faults) -> Option<ValueCondition> {
     let compiled = regex(text).map(|regex| ValueCondition::Regex(text.into(), Box::new(regex)));
     faults.at("regex", |faults| faults.take(compiled))
-}
-
-fn each<M, T>(messages: &[M], faults: &mut Faults, check: impl Fn(&M, &mut Faults) -> Option<T>) -> Vec<T> {
-    if messages.len() > MAX_CONDITIONS {
-        faults.note(format!("at most {MAX_CONDITIONS} can be given"));
-    }
-    messages.iter().enumerate().filter_map(|(at, message)| faults.at(at, |faults| check(message, faults))).collect()
 }
 
 #[cfg(test)]

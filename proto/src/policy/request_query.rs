@@ -74,26 +74,12 @@ fn encoded(name: &[u8]) -> String {
     encoded
 }
 
-fn each<M, T>(
-    field: &str,
-    messages: &[M],
-    faults: &mut Faults,
-    check: impl Fn(&M, &mut Faults) -> Option<T>,
-) -> Vec<T> {
-    faults.at(field, |faults| {
-        if messages.len() > MAX_PARAMETERS {
-            faults.note(format!("at most {MAX_PARAMETERS} parameters can be given"));
-        }
-        messages.iter().enumerate().filter_map(|(at, message)| faults.at(at, |faults| check(message, faults))).collect()
-    })
-}
-
 fn names(field: &str, texts: &[String], faults: &mut Faults) -> BTreeSet<Vec<u8>> {
-    each(field, texts, faults, |text, faults| name(text, faults)).into_iter().collect()
+    faults.each(field, texts, MAX_PARAMETERS, |text, faults| name(text, faults)).into_iter().collect()
 }
 
 fn renamed(messages: &[pb::RenamedParameter], faults: &mut Faults) -> Vec<(Vec<u8>, String)> {
-    each("rename", messages, faults, |message, faults| {
+    faults.each("rename", messages, MAX_PARAMETERS, |message, faults| {
         let from = faults.at("name", |faults| name(&message.name, faults));
         let to = faults.at("to", |faults| name(&message.to, faults));
         Some((from?, encoded(&to?)))
@@ -101,7 +87,7 @@ fn renamed(messages: &[pb::RenamedParameter], faults: &mut Faults) -> Vec<(Vec<u
 }
 
 fn parameters(field: &str, messages: &[pb::Parameter], faults: &mut Faults) -> Vec<Parameter> {
-    each(field, messages, faults, |message, faults| {
+    faults.each(field, messages, MAX_PARAMETERS, |message, faults| {
         let name = faults.at("name", |faults| name(&message.name, faults));
         let value = Template::parse(&message.value, Target::QueryValue, None);
         let value = faults.at("value", |faults| faults.take(value));

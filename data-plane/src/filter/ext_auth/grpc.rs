@@ -3,9 +3,9 @@
 //! The answer is read to its end, under a limit, and counts only if the server says that it went well. One that lets the
 //! request pass has to say so, and is taken whole or not at all; a refusal stays one, however odd the rest of it is.
 
-use super::{Judgement, TOLD, changes::Changes, refusal};
+use super::{Judgement, changes::Changes, refusal};
 use crate::{
-    context::{Context, HeaderChange, Placing, X_REQUEST_ID},
+    context::{Context, HeaderChange, Placing, TOLD, X_REQUEST_ID},
     error::{Detail, Refusal},
     filter::{
         asking::{Question, Unanswered, ask},
