@@ -32,6 +32,8 @@ use std::borrow::Cow;
 
 /// The longest template, in bytes.
 pub const MAX_LEN: usize = 4096;
+/// The longest result of a template, in bytes: what stands in its place may come from large bodies.
+pub const MAX_RESULT: usize = 16 * 1024 * 1024;
 /// The longest template of a body, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
 
@@ -212,6 +214,9 @@ impl Template {
                 Part::Value(reference, encoding) => (reference, *encoding),
             };
             let unencodable = || RenderError::Unencodable(reference.clone());
+            if out.len() > MAX_RESULT {
+                return Err(unencodable());
+            }
             let value = scope.value(reference);
             if encoding == Encoding::JsonValue {
                 let value = value.ok_or_else(|| RenderError::Absent(reference.clone()))?;

@@ -205,6 +205,71 @@ fn each_client_gets_its_shape() {
 }
 
 #[test]
+fn headers_of_parts_say_nothing_that_the_answer_does_not() {
+    let service = Upstream::answering(|seen| {
+        let stored = if seen.target == "/unstored" { "no-store" } else { "public, max-age=60" };
+        answer("200 OK", &format!("cache-control: {stored}\r\nx-left: 7\r\n"), "{\"a\":1}")
+    });
+    let who = |path: &str| {
+        json!({
+            "parts": [{"name": "one", "required": {}, "call": {"upstream": "service", "path": path,
+                "headers": [{"name": "x-client", "value": "{client.address}"}]}}],
+            "headers": [{"from": "one", "name": "cache-control"}],
+        })
+    };
+    let routes = json!({
+        "all": {"parts": [part("one", "/1")], "headers": [{"from": "one", "name": "cache-control"}]},
+        "own": who("/1"),
+        "unstored": who("/unstored"),
+        "clash": {
+            "parts": [part("one", "/1"), part_with("two", "/2", json!({"optional": {}}))],
+            "merge": [{"from": "one"}, {"at": "a", "from": "two"}],
+            "headers": [{"from": "two", "name": "x-left"}, {"from": "one", "name": "x-left", "as": "x-other"}],
+        },
+    });
+    let (_control_plane, node) = gateway(&service, routes);
+    for (target, expect) in [("/all", "public, max-age=60"), ("/own", "private"), ("/unstored", "no-store")] {
+        assert_eq!(node.get(target).header("cache-control"), Some(expect), "{target}");
+    }
+    let clash = node.get("/clash");
+    assert_eq!((clash.text().as_str(), clash.header("portico-incomplete")), ("{\"a\":1}", Some("two;reason=conflict")));
+    assert_eq!((clash.header("x-left"), clash.header("x-other")), (None, Some("7")), "it lacks the part");
+}
+
+#[test]
+fn no_call_grows_without_a_bound() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counter = calls.clone();
+    let service = Upstream::answering(move |seen| match seen.target.as_str() {
+        "/large" => answer("200 OK", "", &format!("{{\"text\":\"{}\"}}", "x".repeat(1000 * 1000))),
+        "/list" => {
+            answer("200 OK", "", &format!("[{}]", (0..100).map(|n| n.to_string()).collect::<Vec<_>>().join(",")))
+        }
+        _ => {
+            counter.fetch_add(1, Ordering::SeqCst);
+            answer("200 OK", "", "{}")
+        }
+    });
+    let call = |body: &str| json!({"upstream": "service", "path": "/taken", "method": "POST", "body": body});
+    let large = part("large", "/large");
+    let routes = json!({
+        "one": {"parts": [large, {"name": "sent", "optional": {}, "call": call(&format!("[{}0]", "{parts.large},".repeat(20)))}],
+            "merge": [{"at": "sent", "from": "sent"}]},
+        "each": {"parts": [large, part("list", "/list"), {"name": "sent", "optional": {}, "for_each": {
+                "items": "list", "parallel": 4, "each": {"call": call("[{items},{parts.large}]")}}}],
+            "merge": [{"at": "sent", "from": "sent"}]},
+    });
+    let (_control_plane, node) = gateway(&service, routes);
+    let one = node.get("/one");
+    assert_eq!((one.status, one.header("portico-incomplete")), (200, Some("sent;reason=unencodable")));
+    assert_eq!(calls.load(Ordering::SeqCst), 0);
+    let each = node.get("/each");
+    assert_eq!((each.status, each.header("portico-incomplete")), (200, Some("sent;reason=too_large")));
+    let made = calls.load(Ordering::SeqCst);
+    assert!((30..70).contains(&made), "{made} calls of a megabyte");
+}
+
+#[test]
 fn a_client_that_leaves_takes_its_calls_along() {
     let (begun, ended) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let counters = (begun.clone(), ended.clone());

@@ -9,10 +9,10 @@ use super::{
     reason::Reason,
     run::{Lent, Run},
     text::elements,
-    value::{Given, Item, Offer, Value},
+    value::{Found, Given, Item, Offer, Value},
 };
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::{FutureExt, StreamExt, stream};
 use proto::compose::{Ask, FailedItem, ForEach};
 use std::time::Instant;
 
@@ -33,12 +33,13 @@ pub(super) async fn ask_each(
         Ask::Batch { max, .. } => *max,
     };
     let groups: Vec<&[Distinct<'_>]> = distinct.chunks(most.max(1)).collect();
-    let prepared: Vec<Prepared> =
-        groups.iter().map(|group| prepare_for(run, lent, (part, items), group)).collect::<Result<_, _>>()?;
-    let calls = prepared
-        .into_iter()
-        .enumerate()
-        .map(|(group, prepared)| async move { (group, ask((run.plan, at), lent, prepared, until).await) });
+    let found = Found::default();
+    let call = async |group| {
+        // Not before its turn: what is prepared takes room.
+        let prepared = prepare_for((run, &found), lent, (part, items), group)?;
+        ask((run.plan, at), lent, prepared, until).await
+    };
+    let calls = groups.iter().enumerate().map(|(at, group)| call(group).map(move |answer| (at, answer)));
     let mut answers: Vec<Option<Result<Answered, Reason>>> = groups.iter().map(|_| None).collect();
     let mut calls = stream::iter(calls).buffer_unordered(items.parallel.max(1));
     while let Some((group, answer)) = calls.next().await {
@@ -69,8 +70,8 @@ pub(super) async fn ask_each(
     Ok((Value::Many(all), failed))
 }
 
-fn prepare_for(
-    run: &Run<'_>,
+fn prepare_for<'a>(
+    (run, found): (&'a Run<'_>, &'a Found<'a>),
     lent: &Lent<'_>,
     (part, items): (&Part, &ForEach),
     group: &[Distinct<'_>],
@@ -83,7 +84,7 @@ fn prepare_for(
             Given::Several(&several)
         }
     };
-    let offer = Offer { request: &lent.values, slots: &run.slots, items: given };
+    let offer = Offer { request: &lent.values, slots: &run.slots, found, items: given };
     prepare(part.call(), &offer, lent.context).map_err(|_| Reason::Unencodable)
 }
 

@@ -10,7 +10,7 @@ use super::{
     scan::{Limits, ScanFault, scan},
 };
 use crate::{
-    context::{Context, Peer, Reading, RequestBody, TRACESTATE, UploadBody, X_REQUEST_ID},
+    context::{Context, Peer, Reading, RequestBody, TRACESTATE, UploadBody},
     filter::{self, Caller, Filters},
     limiter::Taken,
     pool::{Call, DownloadBody, DownloadFault, LocalPool, Outgoing, affinity, call},
@@ -34,17 +34,8 @@ use std::{
 };
 use tokio::time::timeout_at;
 
-/// What every upstream is told; strangers have no say in it. By `Via` a request is known that comes round.
-const TOLD: [HeaderName; 8] = [
-    HeaderName::from_static("x-forwarded-for"),
-    HeaderName::from_static("x-forwarded-host"),
-    HeaderName::from_static("x-forwarded-port"),
-    HeaderName::from_static("x-forwarded-proto"),
-    X_REQUEST_ID,
-    header::VIA,
-    TRACESTATE,
-    HeaderName::from_static("baggage"),
-];
+/// Of the trace, what goes on besides its ids.
+const TRACED: [HeaderName; 2] = [TRACESTATE, HeaderName::from_static("baggage")];
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A request of a part.
@@ -65,12 +56,7 @@ pub(super) fn prepare(asked: &compose::Call, scope: &impl Scope, context: &Conte
     let mut text = String::with_capacity(64);
     asked.path.render(scope, &mut text)?;
     let target = normal(&text).ok_or_else(|| unencodable(&asked.path))?;
-    let mut headers = HeaderMap::with_capacity(TOLD.len() + asked.send.len() + asked.headers.len() + 4);
-    for name in TOLD.iter().chain(&asked.send) {
-        if !headers.contains_key(name) {
-            headers.extend(context.headers.get_all(name).iter().map(|value| (name.clone(), value.clone())));
-        }
-    }
+    let mut headers = context.told(TRACED.iter().chain(&asked.send));
     headers.entry(header::ACCEPT).or_insert(JSON);
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     headers.insert(header::HOST, asked.host.as_ref().unwrap_or(context.host.value()).clone());
@@ -112,6 +98,7 @@ pub(super) async fn ask(
     until: Instant,
 ) -> Result<Answered, Reason> {
     let (part, pool) = plan.parts.get(at).zip(lent.pools.get(at)).ok_or(Reason::Connect)?;
+    lent.hold(prepared.body.as_ref().map_or(0, Bytes::len)).ok_or(Reason::TooLarge)?;
     // A wire of its own: the deadlines of this call are not the request's.
     let peer = Rc::new(lent.peer.of_stream(Instant::now()));
     let mut entry = lent.ledger.begin(at, &part.call().method);

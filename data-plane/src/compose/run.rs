@@ -8,7 +8,7 @@ use super::{
     part::{ask, due, prepare},
     plan::{Part, Plan, Set},
     reason::Reason,
-    value::{Alone, Given, Offer, Slot, Value},
+    value::{Alone, Found, Given, Offer, Slot, Value},
     variant::holds,
 };
 use crate::{
@@ -134,7 +134,8 @@ impl<'r> Run<'r> {
                 (value, HeaderMap::new(), partial)
             }
             None => {
-                let offer = Offer { request: &lent.values, slots: &self.slots, items: Given::None };
+                let found = Found::default();
+                let offer = Offer { request: &lent.values, slots: &self.slots, found: &found, items: Given::None };
                 let prepared = prepare(part.call(), &offer, lent.context).map_err(|_| Reason::Unencodable)?;
                 let answered = ask((self.plan, at), lent, prepared, until).await?;
                 (Value::One(answered.value), answered.headers, None)

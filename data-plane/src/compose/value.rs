@@ -13,7 +13,11 @@ use proto::{
     json_path::{JsonPath, Step},
     template::{self, Reference, Scope},
 };
-use std::{borrow::Cow, cell::OnceCell, iter};
+use std::{
+    borrow::Cow,
+    cell::{OnceCell, RefCell},
+    iter, ptr,
+};
 
 /// What a part has answered, and nothing where it is missing.
 #[derive(Debug, Default)]
@@ -42,12 +46,19 @@ pub(super) struct Item {
 }
 
 /// What a call can refer to.
-pub(super) struct Offer<'a> {
-    pub(super) request: &'a Values<'a>,
+pub(super) struct Offer<'a, 'i> {
+    pub(super) request: &'i Values<'i>,
     pub(super) slots: &'a [OnceCell<Slot>],
+    /// What was found in them.
+    pub(super) found: &'a Found<'a>,
     /// The elements that it is for.
-    pub(super) items: Given<'a>,
+    pub(super) items: Given<'i>,
 }
+
+/// What the calls of a part take of others, by the address of the reference: the way there leads through whole bodies, so it
+/// is gone once and not for each element of a list.
+#[derive(Default)]
+pub(super) struct Found<'a>(RefCell<Vec<(usize, Option<template::Value<'a>>)>>);
 
 /// The elements that a call is for.
 #[derive(Clone, Copy)]
@@ -129,10 +140,28 @@ impl Value {
     }
 }
 
-impl Scope for Offer<'_> {
+impl<'a> Found<'a> {
+    fn or_find(
+        &self,
+        reference: &Reference,
+        find: impl FnOnce() -> Option<template::Value<'a>>,
+    ) -> Option<template::Value<'a>> {
+        let address = ptr::from_ref(reference).addr();
+        if let Some((_, found)) = self.0.borrow().iter().find(|(known, _)| *known == address) {
+            return found.clone();
+        }
+        let found = find();
+        self.0.borrow_mut().push((address, found.clone()));
+        found
+    }
+}
+
+impl Scope for Offer<'_, '_> {
     fn value(&self, reference: &Reference) -> Option<template::Value<'_>> {
         match reference {
-            Reference::Part { part, path, .. } => self.slots.get(*part)?.get()?.value.as_ref()?.find(path),
+            Reference::Part { part, path, .. } => {
+                self.found.or_find(reference, || self.slots.get(*part)?.get()?.value.as_ref()?.find(path))
+            }
             Reference::Item(path) => match self.items {
                 Given::None => None,
                 Given::One(item) => of_item(item, &path.steps),

@@ -110,6 +110,11 @@ fn changed() -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{context::Context, filter::Lent, principal::Principal};
+    use futures_util::FutureExt;
+    use http::Method;
+    use proto::{consumer::Consumer, invalid::Faults, pb};
+    use std::{rc::Rc, time::Instant};
 
     #[test]
     fn a_list_that_nobody_has_any_more_is_found_until_the_next_change() {
@@ -125,5 +130,29 @@ mod tests {
         assert_eq!(found(first), [true, true, false]);
         assert_eq!(found(second), [true, true, false]);
         assert_eq!(found(third), [false, true, false]);
+    }
+
+    #[test]
+    fn who_had_policies_when_the_last_list_went_has_them_to_the_end() {
+        let key = [1; 16];
+        let mut consumer =
+            Consumer::check(&pb::Consumer { name: "acme".into(), ..Default::default() }, &mut Faults::default())
+                .unwrap();
+        consumer.policies = Some(Arc::new(OwnPolicies { key, attachments: Box::default(), owner: None }));
+        let consumer = Arc::new(consumer);
+        let all = OwnFilters::default().with([key].iter(), |_| Some(Filters::default()));
+        let gone = all.with([key].iter(), |_| None);
+        let forgotten = gone.with([].iter(), |_| None);
+        let join = |own: OwnFilters| {
+            let (personal, joined) = (Personal::of(&Arc::new(own)), Joined::default());
+            let mut context = Context::of_request(Method::GET, "/");
+            context.principals.add(Rc::new(Principal::given(&consumer)));
+            let lent = Lent { now: Instant::now(), caller: None, personal: &personal, joined: &joined };
+            let asked = Filters::default().request(&mut context, lent).now_or_never().unwrap();
+            asked.map(|_| joined.is_set()).map_err(|error| error.reason())
+        };
+        assert_eq!(join(all), Ok(true));
+        assert_eq!(join(gone), Ok(true));
+        assert_eq!(join(forgotten), Err("consumer_changed"));
     }
 }
