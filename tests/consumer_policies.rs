@@ -48,6 +48,31 @@ fn statuses(node: &Node, consumer: &str, targets: &[&str]) -> Vec<u16> {
 }
 
 #[test]
+fn each_call_of_a_composition_is_subject_to_them_where_its_upstream_says_who_calls() {
+    let service = Upstream::answering(|_| b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}".to_vec());
+    let keys = json!([{"api_key": {"from": [{"bearer": {}}]}}]);
+    let part = |name: &str, upstream: &str| json!({"name": name, "optional": {}, "call": {"upstream": upstream, "path": "/", "send": ["authorization"]}});
+    let endpoints = json!([{"address": service.address.to_string()}]);
+    let body = json!({
+        "upstreams": [{"name": "a", "endpoints": endpoints, "policies": keys}, {"name": "b", "endpoints": endpoints, "policies": keys}],
+        "consumers": [
+            consumer("acme", json!([])),
+            consumer("shut", json!([{"access": {"rules": [{"deny": {}}]}}])),
+        ],
+        "routes": [{"name": "page", "compose": {"parts": [part("one", "a"), part("two", "b")]}}],
+    });
+    let (_control_plane, node) = start(&body);
+    let ask = |name: &str| {
+        let bearer = format!("Bearer {}", key_of(name));
+        let page = node.send(&Request { headers: &[("authorization", &bearer)], ..Request::get("/") });
+        page.header("portico-incomplete").map(String::from)
+    };
+    assert_eq!(ask("acme"), None);
+    assert_eq!(ask("nobody").as_deref(), Some("one;reason=refused, two;reason=refused"));
+    assert_eq!(ask("shut").as_deref(), Some("one;reason=refused, two;reason=refused"), "not the first alone");
+}
+
+#[test]
 fn a_plan_limits_each_of_its_consumers_wherever_they_go() {
     let gold = json!([{"ref": "gold"}]);
     let body = json!({

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     context::{Context, Peer, Reading, RequestBody, TRACESTATE, UploadBody},
-    filter::{self, Caller, Filters},
+    filter::{self, Caller, Filters, Joined},
     limiter::Taken,
     pool::{Call, DownloadBody, DownloadFault, LocalPool, Outgoing, affinity, call},
 };
@@ -120,7 +120,11 @@ async fn send(
     let Some(called) = &mut entry.called else { return Err(Reason::Connect) };
     let body = prepared.body.map_or(RequestBody::None, |body| RequestBody::Whole(Some(body)));
     let mut context = context(lent.context, part.call(), prepared.target, prepared.headers);
-    let admitted = admit(&part.filters, &mut context, body, (lent, peer)).await;
+    // Where the route knows who calls, the policies of who does have been asked for all calls; otherwise each call asks.
+    let own = Joined::default();
+    let joined = if lent.filters.joined.is_set() { lent.filters.joined } else { &own };
+    let filters = filter::Lent { joined, ..lent.filters };
+    let admitted = admit(&part.filters, &mut context, body, (filters, lent, peer)).await;
     called.decisions = std::mem::take(&mut context.decisions);
     let mut body = UploadBody::new(admitted?, BodyLimit::Unlimited).map_err(|_| Reason::Unencodable)?;
     let request = Call {
@@ -141,7 +145,7 @@ async fn send(
     };
     let mut response =
         call(&request, &mut body, &mut called.attempts).await.map_err(|error| Reason::of_call(&error))?;
-    part.filters.response(&context, lent.filters.joined, response.headers_mut());
+    part.filters.response(&context, joined, response.headers_mut());
     Ok(response)
 }
 
@@ -150,18 +154,18 @@ async fn admit(
     filters: &Filters,
     context: &mut Context,
     body: RequestBody,
-    (lent, peer): (&Lent<'_>, &Rc<Peer>),
+    (asked, lent, peer): (filter::Lent<'_>, &Lent<'_>, &Rc<Peer>),
 ) -> Result<RequestBody, Reason> {
-    let caller = Caller { upstreams: lent.upstreams, peer };
-    let asking = filters.request(context, filter::Lent { now: Instant::now(), caller: Some(caller), ..lent.filters });
+    let caller = Some(Caller { upstreams: lent.upstreams, peer });
+    let asking = filters.request(context, filter::Lent { now: Instant::now(), caller, ..asked });
     if asking.await.map_err(|error| Reason::of_call(&error))?.is_some() {
         return Err(Reason::Refused);
     }
-    if !filters.judges_bodies(lent.filters.joined) {
+    if !filters.judges_bodies(asked.joined) {
         return Ok(body);
     }
     let reading = Reading { wire: &peer.wire, idle: lent.idle };
-    filters.body(context, lent.filters.joined, body, reading).await.map_err(|error| Reason::of_call(&error))
+    filters.body(context, asked.joined, body, reading).await.map_err(|error| Reason::of_call(&error))
 }
 
 // What the upstream's policies see: a request of its own, with what is known of the client.

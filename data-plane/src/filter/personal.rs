@@ -81,7 +81,7 @@ impl Personal {
 
 impl Joined {
     /// Whether they have joined anybody.
-    pub(super) fn is_set(&self) -> bool {
+    pub(crate) fn is_set(&self) -> bool {
         self.0.get().is_some()
     }
 
